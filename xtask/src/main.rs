@@ -1,0 +1,2 @@
+//! The workshop: what is generated, is generated here.
+fn main() {}
