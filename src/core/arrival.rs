@@ -1,0 +1,230 @@
+//! Arrival: the way of a parcel into its recipient's hands (Guard … Rescue), once, on the recipient's host (RFC 6121 §8.5).
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::address::{BareJid, Jid};
+use crate::answers::Scope;
+use crate::departure::strip_forged_ids;
+use crate::directory::Sessions;
+use crate::fabric::Home;
+use crate::host::Host;
+use crate::parcel::{Origin, Parcel};
+use crate::refusal::Refusal;
+use crate::router;
+use crate::session::Session;
+use crate::stages::{Pass, Stage};
+use crate::stanza::{IqType, MessageType, StanzaType};
+
+/// Leads a parcel for an account of this host through the stages of arrival.
+///
+/// # Errors
+/// What its sender is told.
+pub(crate) async fn arrive(host: &Arc<Host>, mut parcel: Parcel, to: &Jid) -> Result<(), Refusal> {
+    let account = to.to_bare();
+    if let Home::There(node) = host.house().fabric().home(&account) {
+        return host.house().fabric().forward(&node, parcel).await;
+    }
+    if matches!(parcel.origin, Origin::Remote(_)) {
+        strip_forged_ids(host.house(), &mut parcel.stanza)?;
+    }
+    if !host.account_exists(&account).await? {
+        return nobody(parcel.stanza.what, to);
+    }
+    let catalogue = host.catalogue();
+    for stage in [Stage::Guard, Stage::SettleReceived] {
+        if catalogue.pass(stage, &mut parcel).await? == Pass::Taken {
+            return Ok(());
+        }
+    }
+    if let StanzaType::Iq(of) = parcel.stanza.what {
+        return arrive_iq(host, parcel, to, &account, of).await;
+    }
+    if catalogue.pass(Stage::ArchiveReceived, &mut parcel).await? == Pass::Taken {
+        return Ok(());
+    }
+    let choice = match parcel.stanza.what {
+        StanzaType::Message(of) => choose_for_message(host, to, &account, of),
+        _ => choose_for_presence(host, to, &account),
+    };
+    let rescuable = match choice {
+        Choice::Deliver { to, rescuable } => {
+            parcel.recipients = to;
+            rescuable
+        }
+        Choice::Rescue => true,
+        Choice::Silence => return Ok(()),
+        Choice::Refuse => return Err(Refusal::service_unavailable()),
+    };
+    for stage in [Stage::Choose, Stage::CopyReceived] {
+        if catalogue.pass(stage, &mut parcel).await? == Pass::Taken {
+            return Ok(());
+        }
+    }
+    if deliver(&mut parcel) == 0 && rescuable { rescue(host, parcel).await } else { Ok(()) }
+}
+
+/// Puts a copy of the parcel into each recipient's mailbox; how many took it.
+fn deliver(parcel: &mut Parcel) -> usize {
+    let recipients = std::mem::take(&mut parcel.recipients);
+    let mut took = 0;
+    for session in recipients {
+        let copy = Parcel::new(parcel.stanza.clone(), parcel.origin.clone());
+        took += usize::from(session.deliver(copy).is_ok());
+    }
+    took
+}
+
+/// Nobody took it: keep it, push it, else refuse it.
+///
+/// # Errors
+/// `service-unavailable` when no module keeps it.
+pub(crate) async fn rescue(host: &Arc<Host>, mut parcel: Parcel) -> Result<(), Refusal> {
+    let catalogue = host.catalogue();
+    match catalogue.pass(Stage::Rescue, &mut parcel).await? {
+        Pass::Taken => Ok(()),
+        Pass::Onward => Err(Refusal::service_unavailable()),
+    }
+}
+
+/// Whether a message that nobody took may be kept for later, and whether its sender is to be told when it is not.
+pub(crate) fn may_be_rescued(what: StanzaType) -> bool {
+    matches!(what, StanzaType::Message(MessageType::Normal | MessageType::Chat))
+}
+
+/// There is no such account. Looks to the sender as an account that does not know him (RFC 6121 §8.5.1).
+fn nobody(what: StanzaType, to: &Jid) -> Result<(), Refusal> {
+    match what {
+        StanzaType::Iq(IqType::Get | IqType::Set) => Err(Refusal::service_unavailable()),
+        StanzaType::Message(MessageType::Groupchat) if to.resource().is_none() => Err(Refusal::service_unavailable()),
+        _ => Ok(()),
+    }
+}
+
+/// RFC 6121 §8.5.2.1.3 and §8.5.3.1.3.
+async fn arrive_iq(
+    host: &Arc<Host>,
+    mut parcel: Parcel,
+    to: &Jid,
+    account: &BareJid,
+    of: IqType,
+) -> Result<(), Refusal> {
+    let asks = matches!(of, IqType::Get | IqType::Set);
+    let Some(resource) = to.resource() else {
+        // The server answers for the account and never bothers a client with it; a stray result goes nowhere.
+        return if asks { router::answer(host, Scope::Account, &parcel).await } else { Ok(()) };
+    };
+    parcel.recipients = host.house().directory().resource(account, resource).into_iter().collect();
+    if deliver(&mut parcel) == 0 && asks { Err(Refusal::service_unavailable()) } else { Ok(()) }
+}
+
+/// Which devices get it.
+enum Choice {
+    /// These; when they are all gone a moment later and it is `rescuable`, it is rescued.
+    Deliver {
+        /// The sessions.
+        to: SmallVec<[Arc<Session>; 2]>,
+        /// Whether it may be kept instead.
+        rescuable: bool,
+    },
+    /// None is there: keep it.
+    Rescue,
+    /// None, and nobody is told.
+    Silence,
+    /// None, and the sender is told.
+    Refuse,
+}
+
+/// What the table of RFC 6121 §8.5.4 says, before sessions are named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// To the resource that is named.
+    Named,
+    /// To every resource with a priority that is not negative.
+    All,
+    /// Keep it for later.
+    Store,
+    /// Drop it.
+    Silent,
+    /// Tell the sender.
+    Error,
+}
+
+/// RFC 6121 §8.5.4. `named`: the address has a resource, and whether it is online. `open`: a resource with a priority
+/// that is not negative is there.
+fn verdict(of: MessageType, named: Option<bool>, open: bool) -> Verdict {
+    match (of, named) {
+        (_, Some(true)) => Verdict::Named,
+        // A chat message to a resource that has gone is one to the person (§8.5.3.2.1).
+        (MessageType::Chat, _) if open => Verdict::All,
+        (MessageType::Chat, _) => Verdict::Store,
+        (_, Some(false)) | (MessageType::Error, None) => Verdict::Silent,
+        (MessageType::Groupchat, None) => Verdict::Error,
+        (MessageType::Normal | MessageType::Headline, None) if open => Verdict::All,
+        (MessageType::Normal, None) => Verdict::Store,
+        (MessageType::Headline, None) => Verdict::Silent,
+    }
+}
+
+fn choose_for_message(host: &Host, to: &Jid, account: &BareJid, of: MessageType) -> Choice {
+    let directory = host.house().directory();
+    let named = to.resource().map(|resource| directory.resource(account, resource));
+    let mut open: Sessions = directory.sessions(account);
+    open.retain(|session| session.priority().is_some_and(|priority| priority >= 0));
+    let rescuable = may_be_rescued(StanzaType::Message(of));
+    match verdict(of, named.as_ref().map(Option::is_some), !open.is_empty()) {
+        Verdict::Named => Choice::Deliver { to: named.flatten().into_iter().collect(), rescuable },
+        Verdict::All => Choice::Deliver { to: open, rescuable },
+        Verdict::Store => Choice::Rescue,
+        Verdict::Silent => Choice::Silence,
+        Verdict::Error => Choice::Refuse,
+    }
+}
+
+/// RFC 6121 §8.5.2.1.2 and §8.5.3: to every available resource, or to the one that is named.
+fn choose_for_presence(host: &Host, to: &Jid, account: &BareJid) -> Choice {
+    let directory = host.house().directory();
+    let to = match to.resource() {
+        Some(resource) => directory.resource(account, resource).into_iter().collect(),
+        None => directory.available(account),
+    };
+    Choice::Deliver { to, rescuable: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use MessageType::{Chat, Error, Groupchat, Headline, Normal};
+
+    /// One row of RFC 6121 §8.5.4: D to the named, A to all that are open, O store, S silent, E error.
+    fn row(named: Option<bool>, open: bool) -> String {
+        [Normal, Chat, Groupchat, Headline]
+            .map(|of| match verdict(of, named, open) {
+                Verdict::Named => 'D',
+                Verdict::All => 'A',
+                Verdict::Store => 'O',
+                Verdict::Silent => 'S',
+                Verdict::Error => 'E',
+            })
+            .iter()
+            .collect()
+    }
+
+    #[test]
+    fn the_delivery_table_of_rfc_6121() {
+        assert_eq!(row(None, false), "OOES");
+        assert_eq!(row(Some(false), false), "SOSS");
+        assert_eq!(row(Some(true), false), "DDDD");
+        assert_eq!(row(None, true), "AAEA");
+        assert_eq!(row(Some(false), true), "SASS");
+        assert_eq!(row(Some(true), true), "DDDD");
+    }
+
+    #[test]
+    fn c68_errors_go_to_a_named_resource_or_nowhere() {
+        assert_eq!(verdict(Error, None, true), Verdict::Silent);
+        assert_eq!(verdict(Error, Some(false), true), Verdict::Silent);
+        assert_eq!(verdict(Error, Some(true), true), Verdict::Named);
+    }
+}

@@ -1,0 +1,163 @@
+//! Contracts: what one module asks of another, with one provider each and a typed reply.
+
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use waxwing_storage::StorageError;
+
+use crate::address::{BareJid, Jid, NodePart, NodeRef};
+use crate::credentials::{Hash, ScramKeys};
+use crate::parcel::Parcel;
+use crate::refusal::Refusal;
+
+/// Why something could not be done to an account.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountError {
+    /// The name is taken.
+    #[error("the account exists already")]
+    Exists,
+    /// There is no such account.
+    #[error("there is no such account")]
+    NotFound,
+    /// The name or the password breaks a rule, which the text tells.
+    #[error("{0}")]
+    NotAcceptable(String),
+    /// Storage failed.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+}
+
+/// The accounts of one host.
+#[async_trait]
+pub trait Accounts: Send + Sync {
+    /// Whether there is such an account.
+    async fn exists(&self, name: &NodeRef) -> Result<bool, StorageError>;
+
+    /// The keys that check a login; `None` when there is no such account or it has no keys of this hash.
+    async fn scram_keys(&self, name: &NodeRef, hash: Hash) -> Result<Option<ScramKeys>, StorageError>;
+
+    /// Whether the password is right. Takes as long for an account that does not exist.
+    async fn check_password(&self, name: &NodeRef, password: &str) -> Result<bool, StorageError>;
+
+    /// Whether an operator has closed the account; asked only after a correct proof.
+    async fn is_disabled(&self, name: &NodeRef) -> Result<bool, StorageError>;
+
+    /// Makes an account.
+    async fn create(&self, name: &NodeRef, password: &str) -> Result<(), AccountError>;
+
+    /// Sets a new password.
+    async fn set_password(&self, name: &NodeRef, password: &str) -> Result<(), AccountError>;
+
+    /// Removes an account and, through the event, everything that is kept of it.
+    async fn remove(&self, name: &NodeRef) -> Result<(), AccountError>;
+
+    /// Account names in order, after `after`, at most `most`.
+    async fn list(&self, after: Option<&NodeRef>, most: u32) -> Result<Vec<NodePart>, StorageError>;
+}
+
+/// The state of a contact in a roster, as the wire shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the names are the RFC's")]
+pub enum Subscription {
+    None,
+    To,
+    From,
+    Both,
+}
+
+impl Subscription {
+    /// Whether the contact may see the account's presence.
+    pub fn contact_sees_account(self) -> bool {
+        matches!(self, Subscription::From | Subscription::Both)
+    }
+
+    /// Whether the account may see the contact's presence.
+    pub fn account_sees_contact(self) -> bool {
+        matches!(self, Subscription::To | Subscription::Both)
+    }
+
+    /// The value of the `subscription` attribute.
+    pub fn name(self) -> &'static str {
+        match self {
+            Subscription::None => "none",
+            Subscription::To => "to",
+            Subscription::From => "from",
+            Subscription::Both => "both",
+        }
+    }
+}
+
+/// A contact as other modules see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// The contact's address.
+    pub jid: BareJid,
+    /// Who may see whose presence.
+    pub subscription: Subscription,
+    /// The groups the account has put it in.
+    pub groups: Vec<String>,
+}
+
+/// Who knows whom: the rosters of one host.
+#[async_trait]
+pub trait Contacts: Send + Sync {
+    /// Every contact of an account that its roster shows.
+    async fn contacts(&self, account: &BareJid) -> Result<Arc<[Contact]>, StorageError>;
+
+    /// One contact of an account.
+    async fn contact(&self, account: &BareJid, contact: &BareJid) -> Result<Option<Contact>, StorageError>;
+}
+
+/// Whom an account does not want to hear (XEP-0191).
+#[async_trait]
+pub trait Blocking: Send + Sync {
+    /// Whether the account has blocked the address.
+    async fn is_blocked(&self, account: &BareJid, address: &Jid) -> Result<bool, StorageError>;
+}
+
+/// The way to other servers.
+#[async_trait]
+pub trait Federation: Send + Sync {
+    /// Takes a parcel for a domain that is not ours.
+    async fn send(&self, parcel: Parcel) -> Result<(), Refusal>;
+}
+
+/// Writes the registry of contracts: the enum for manifests, and a place for each provider.
+macro_rules! contracts {
+    ($($(#[$doc:meta])* $contract:ident $field:ident $offer:ident;)*) => {
+        /// The contracts, for a module's manifest.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Contract { $($(#[$doc])* $contract,)* }
+
+        /// The providers of one host. Each is set once, while its modules start.
+        #[derive(Default)]
+        pub struct Contracts { $($field: OnceLock<Arc<dyn $contract>>,)* }
+
+        impl Contracts {
+            $(
+                $(#[$doc])*
+                /// `None` when no module offers it on this host.
+                pub fn $field(&self) -> Option<&Arc<dyn $contract>> { self.$field.get() }
+
+                /// Offers the contract; false when another module has offered it before.
+                pub fn $offer(&self, provider: Arc<dyn $contract>) -> bool { self.$field.set(provider).is_ok() }
+            )*
+
+            /// Whether someone offers it.
+            pub fn has(&self, contract: Contract) -> bool {
+                match contract { $(Contract::$contract => self.$field.get().is_some(),)* }
+            }
+        }
+    };
+}
+
+contracts! {
+    /// The accounts of the host.
+    Accounts accounts offer_accounts;
+    /// The rosters of the host.
+    Contacts contacts offer_contacts;
+    /// The block lists of the host.
+    Blocking blocking offer_blocking;
+    /// The way to other servers.
+    Federation federation offer_federation;
+}

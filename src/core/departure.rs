@@ -1,0 +1,115 @@
+//! Departure: the way of a stanza out of its sender's hands (Vet, Stamp, SettleSent, ArchiveSent, CopySent), once.
+
+use std::sync::Arc;
+
+use waxwing_xml::{Child, Element};
+
+use crate::address::Jid;
+use crate::fault::Fault;
+use crate::house::House;
+use crate::namespaces;
+use crate::parcel::{Origin, Parcel};
+use crate::refusal::Refusal;
+use crate::router;
+use crate::session::Session;
+use crate::stages::{Pass, Stage};
+use crate::stanza::{Malformed, Stanza, StanzaType};
+use crate::stream_error::{StreamCondition, StreamError};
+
+/// Takes a first-level element from a bound client. When it returns, everything the stanza had to change is stored and
+/// everyone who gets it has it in the mailbox: only then may it be acknowledged.
+///
+/// # Errors
+/// What ends the stream.
+pub async fn depart(session: &Arc<Session>, element: Element) -> Result<(), StreamError> {
+    let owner = session.host().catalogue().stream_owner(element.namespace(), element.name()).cloned();
+    if let Some(owner) = owner {
+        return owner.stream(session, element).await;
+    }
+    match Stanza::read(element) {
+        None => Err(StreamCondition::UnsupportedStanzaType.into()),
+        Some(Ok(stanza)) => {
+            let mut parcel = Parcel::new(stanza, Origin::Session(session.clone()));
+            if let Err(refusal) = leave(session, &mut parcel).await {
+                turn_back(session, &parcel.stanza, &refusal);
+                return Ok(());
+            }
+            Ok(())
+        }
+        Some(Err(malformed)) => {
+            let Malformed { mut stanza, refusal } = *malformed;
+            stanza.from = Some(session.jid().clone().into());
+            turn_back(session, &stanza, &refusal);
+            Ok(())
+        }
+    }
+}
+
+/// Leads a parcel through the stages of departure and hands it to the router.
+async fn leave(session: &Arc<Session>, parcel: &mut Parcel) -> Result<(), Refusal> {
+    let host = session.host();
+    let catalogue = host.catalogue();
+    if catalogue.pass(Stage::Vet, parcel).await? == Pass::Taken {
+        return Ok(());
+    }
+    stamp(session, &mut parcel.stanza)?;
+    for stage in [Stage::Stamp, Stage::SettleSent, Stage::ArchiveSent, Stage::CopySent] {
+        if catalogue.pass(stage, parcel).await? == Pass::Taken {
+            return Ok(());
+        }
+    }
+    let parcel = std::mem::replace(parcel, Parcel::new(Stanza::new(parcel.stanza.what), Origin::House));
+    // From here on the router answers for refusals.
+    router::dispatch(host.house(), parcel).await;
+    Ok(())
+}
+
+/// Core's own part of Stamp: who says so, in which language, and no ids that only a server may give.
+fn stamp(session: &Session, stanza: &mut Stanza) -> Result<(), Fault> {
+    // RFC 6120 §8.1.2.1: the full JID, or the bare JID where RFC 6121 wants it.
+    stanza.from = Some(match stanza.what {
+        StanzaType::Presence(of) if of.is_subscription() => session.account().clone().into(),
+        _ => session.jid().clone().into(),
+    });
+    // A subscription is between accounts (RFC 6121 §3.1.2).
+    if let (StanzaType::Presence(of), Some(to)) = (stanza.what, &stanza.to)
+        && of.is_subscription()
+        && to.resource().is_some()
+    {
+        stanza.to = Some(to.to_bare().into());
+    }
+    // What has no address is for the sender's own account (RFC 6120 §10.3), but for presence, which is for everyone.
+    if stanza.to.is_none() && !matches!(stanza.what, StanzaType::Presence(_)) {
+        stanza.to = Some(session.account().clone().into());
+    }
+    if stanza.lang.is_none() {
+        stanza.lang = session.circumstances().lang.clone();
+    }
+    strip_forged_ids(session.host().house(), stanza)
+}
+
+/// Takes away every stanza id that claims to be from us (XEP-0359 §3; all of them, not the first).
+///
+/// # Errors
+/// A fault when what is left cannot be read again.
+pub fn strip_forged_ids(house: &House, stanza: &mut Stanza) -> Result<(), Fault> {
+    stanza.remove_payloads(|payload: Child<'_>| {
+        payload.namespace() == namespaces::STANZA_IDS
+            && payload.name() == "stanza-id"
+            // An address that cannot be read is nobody's id: it goes too.
+            && payload.attribute("by").is_none_or(|by| Jid::new(&by).is_ok_and(|by| house.is_ours(by.domain())) || Jid::new(&by).is_err())
+    })
+}
+
+/// Answers a refused stanza with its error, straight to the session that sent it.
+fn turn_back(session: &Arc<Session>, stanza: &Stanza, refusal: &Refusal) {
+    let mut answered = stanza.clone();
+    answered.from = Some(session.jid().clone().into());
+    match Stanza::error_for(&answered, refusal) {
+        Ok(Some(error)) => {
+            let _ = session.deliver(Parcel::new(error, Origin::House));
+        }
+        Ok(None) => {}
+        Err(fault) => tracing::debug!(fault = fault.id(), "departure.no_answer"),
+    }
+}

@@ -1,0 +1,72 @@
+//! Events: what one module tells and many hear, without a reply.
+
+use std::sync::Arc;
+
+use crate::address::BareJid;
+use crate::session::Session;
+
+/// Something that has happened.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A client has bound a resource.
+    SessionOpened(Arc<Session>),
+    /// A session is over and has left the directory; its notes and last presence are still there.
+    SessionEnded(Arc<Session>),
+    /// A session's broadcast presence has gone out; `first` when it was not available before.
+    Available {
+        /// The session.
+        session: Arc<Session>,
+        /// Whether it was not available before.
+        first: bool,
+    },
+    /// The contact may see the account's presence from now on.
+    SubscriptionGranted {
+        /// Whose presence it is.
+        account: BareJid,
+        /// Who may see it.
+        contact: BareJid,
+    },
+    /// The contact may no longer see the account's presence.
+    SubscriptionEnded {
+        /// Whose presence it is.
+        account: BareJid,
+        /// Who could see it.
+        contact: BareJid,
+    },
+    /// The account was made.
+    AccountCreated(BareJid),
+    /// The account's password has changed.
+    PasswordChanged(BareJid),
+    /// The account is gone; whoever keeps something of it deletes it now.
+    AccountRemoved(BareJid),
+}
+
+/// The kinds of event, for a module's manifest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "each is an event above")]
+pub enum Happening {
+    SessionOpened,
+    SessionEnded,
+    Available,
+    SubscriptionGranted,
+    SubscriptionEnded,
+    AccountCreated,
+    PasswordChanged,
+    AccountRemoved,
+}
+
+impl Event {
+    /// Which kind it is.
+    pub fn happening(&self) -> Happening {
+        match self {
+            Event::SessionOpened(_) => Happening::SessionOpened,
+            Event::SessionEnded(_) => Happening::SessionEnded,
+            Event::Available { .. } => Happening::Available,
+            Event::SubscriptionGranted { .. } => Happening::SubscriptionGranted,
+            Event::SubscriptionEnded { .. } => Happening::SubscriptionEnded,
+            Event::AccountCreated(_) => Happening::AccountCreated,
+            Event::PasswordChanged(_) => Happening::PasswordChanged,
+            Event::AccountRemoved(_) => Happening::AccountRemoved,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! A host: one domain that is served here, with its modules and what they offer each other.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use waxwing_storage::StorageError;
+
+use crate::address::{BareJid, DomainPart, FullJid, Jid, ResourcePart};
+use crate::catalogue::Catalogue;
+use crate::contracts::Contracts;
+use crate::directory::Entered;
+use crate::events::Event;
+use crate::handover;
+use crate::house::House;
+use crate::module::StartError;
+use crate::refusal::Refusal;
+use crate::session::{Circumstances, Session};
+use crate::stream_error::{StreamCondition, StreamError};
+use crate::wire::Wire;
+
+/// One domain that is served here.
+pub struct Host {
+    domain: DomainPart,
+    address: BareJid,
+    house: Arc<House>,
+    contracts: Contracts,
+    catalogue: ArcSwap<Catalogue>,
+    /// Domains that modules of this host serve, with the module's name.
+    services: Mutex<Vec<(DomainPart, &'static str)>>,
+}
+
+impl Host {
+    pub(crate) fn new(domain: DomainPart, house: Arc<House>) -> Arc<Host> {
+        Arc::new(Host {
+            address: BareJid::from_parts(None, &domain),
+            domain,
+            house,
+            contracts: Contracts::default(),
+            catalogue: ArcSwap::default(),
+            services: Mutex::default(),
+        })
+    }
+
+    /// The domain.
+    pub fn domain(&self) -> &DomainPart {
+        &self.domain
+    }
+
+    /// The domain as an address.
+    pub fn address(&self) -> &BareJid {
+        &self.address
+    }
+
+    /// The house it stands in.
+    pub fn house(&self) -> &Arc<House> {
+        &self.house
+    }
+
+    /// What its modules offer each other.
+    pub fn contracts(&self) -> &Contracts {
+        &self.contracts
+    }
+
+    /// Its modules.
+    pub fn catalogue(&self) -> Arc<Catalogue> {
+        self.catalogue.load_full()
+    }
+
+    pub(crate) fn set_catalogue(&self, catalogue: Catalogue) {
+        self.catalogue.store(Arc::new(catalogue));
+    }
+
+    /// The domains that its modules serve, with the modules' names: rooms, uploads, components.
+    pub fn services(&self) -> Vec<(DomainPart, &'static str)> {
+        self.services.lock().clone()
+    }
+
+    pub(crate) fn serve(&self, domain: &str, module: &'static str) -> Result<DomainPart, StartError> {
+        let name = if domain.contains('.') { domain.to_owned() } else { format!("{domain}.{}", self.domain) };
+        let domain = DomainPart::new(&name)
+            .map_err(|error| StartError::Other(format!("{module} cannot serve {name}: {error}")))?
+            .into_owned();
+        self.house.claim(&domain, self, module)?;
+        self.services.lock().push((domain.clone(), module));
+        Ok(domain)
+    }
+
+    /// Tells an event to everyone on this host who hears it.
+    pub async fn tell(&self, event: Event) {
+        if let Event::AccountRemoved(account) = &event {
+            for session in self.house.directory().sessions(account) {
+                session.finish(Some(StreamError::saying(StreamCondition::NotAuthorized, "the account was removed")));
+            }
+        }
+        self.catalogue().tell(&event).await;
+    }
+
+    /// Whether the account exists. An account that is online does.
+    ///
+    /// # Errors
+    /// When storage does not answer.
+    pub async fn account_exists(&self, account: &BareJid) -> Result<bool, StorageError> {
+        if account.domain() != &*self.domain {
+            return Ok(false);
+        }
+        if !self.house.directory().sessions(account).is_empty() {
+            return Ok(true);
+        }
+        match (self.contracts.accounts(), account.node()) {
+            (Some(accounts), Some(name)) => accounts.exists(name).await,
+            _ => Ok(false),
+        }
+    }
+
+    /// Binds a client: the session begins, and an older one with the same full JID ends before (RFC 6120 §7.7.2.2,
+    /// the third way). Without a `resource` the server makes one.
+    ///
+    /// # Errors
+    /// `resource-constraint` when the account has as many sessions as it may have; gives the wire back.
+    pub async fn open_session(
+        self: &Arc<Host>,
+        account: &BareJid,
+        resource: Option<ResourcePart>,
+        circumstances: Circumstances,
+        wire: Box<dyn Wire>,
+    ) -> Result<Arc<Session>, (Refusal, Box<dyn Wire>)> {
+        let jid: FullJid = match resource {
+            Some(resource) => account.with_resource(&resource),
+            None => match account.with_resource_str(&crate::random::token()) {
+                Ok(jid) => jid,
+                Err(error) => return Err((crate::fault::Fault::new(error).into(), wire)),
+            },
+        };
+        let limits = &self.house.config().limits;
+        let session =
+            Arc::new(Session::new(jid, self.clone(), circumstances, limits.send_buffer_bytes.get()));
+        match self.house.directory().enter(&session, limits.sessions_per_user.get()) {
+            Entered::TooMany => {
+                let text = format!("the account has {} sessions, more are not allowed", limits.sessions_per_user);
+                return Err((Refusal::resource_constraint().saying(text), wire));
+            }
+            Entered::InPlaceOf(older) => {
+                older.end(Some(StreamError::saying(StreamCondition::Conflict, "the resource was bound anew")));
+                older.wait_for_end().await;
+            }
+            Entered::Alone => {}
+        }
+        tracing::info!(session = %session.jid(), transport = session.circumstances().transport,
+            mechanism = session.circumstances().mechanism, "session.opened");
+        handover::start(session.clone(), wire);
+        self.tell(Event::SessionOpened(session.clone())).await;
+        Ok(session)
+    }
+
+    /// Whether the address is this host itself.
+    pub fn is_self(&self, address: &Jid) -> bool {
+        address.node().is_none() && address.resource().is_none() && address.domain() == &*self.domain
+    }
+}

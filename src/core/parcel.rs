@@ -1,0 +1,50 @@
+//! A parcel: a stanza on its way, with who brought it and what the stages noted about it.
+
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use crate::address::DomainPart;
+use crate::notes::Notes;
+use crate::session::Session;
+use crate::stanza::Stanza;
+
+/// Who brought a parcel.
+#[derive(Clone, Debug)]
+pub enum Origin {
+    /// A client of ours.
+    Session(Arc<Session>),
+    /// Another server, for a domain it has proved to be.
+    Remote(DomainPart),
+    /// This server itself or one of its services.
+    House,
+}
+
+impl Origin {
+    /// The client of ours that sent it.
+    pub fn session(&self) -> Option<&Arc<Session>> {
+        match self {
+            Origin::Session(session) => Some(session),
+            _ => None,
+        }
+    }
+}
+
+/// A stanza on its way. It only goes forward; replies, copies and errors start journeys of their own.
+pub struct Parcel {
+    /// What is carried.
+    pub stanza: Stanza,
+    /// Who brought it.
+    pub origin: Origin,
+    /// What one stage tells a later one, by type.
+    pub notes: Notes,
+    /// The sessions that Choose has found; later stages may take some away.
+    pub recipients: SmallVec<[Arc<Session>; 2]>,
+}
+
+impl Parcel {
+    /// A parcel at the beginning of its way.
+    pub fn new(stanza: Stanza, origin: Origin) -> Parcel {
+        Parcel { stanza, origin, notes: Notes::default(), recipients: SmallVec::new() }
+    }
+}

@@ -1,0 +1,200 @@
+//! A session: one bound client, from resource binding to its end. It outlives its stream where stream management says so.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::address::{BareJid, FullJid};
+use crate::host::Host;
+use crate::mailbox::{Mailbox, Order, Refused};
+use crate::notes::{Note, Notes};
+use crate::parcel::Parcel;
+use crate::stanza::Stanza;
+use crate::stream_error::{StreamCondition, StreamError};
+use crate::wire::Wire;
+
+/// What the stream knew when the session was bound.
+#[derive(Clone, Debug, Default)]
+pub struct Circumstances {
+    /// Where the client connects from.
+    pub peer: Option<IpAddr>,
+    /// `xml:lang` of the stream: the language of stanzas that name none (RFC 6120 §8.1.5).
+    pub lang: Option<Box<str>>,
+    /// The kind of transport, for logs and metrics: `tcp`, `websocket`, `bosh`.
+    pub transport: &'static str,
+    /// The SASL mechanism, for logs.
+    pub mechanism: &'static str,
+}
+
+/// No available presence has been sent.
+const NOT_AVAILABLE: i16 = i16::MIN;
+
+/// One bound client. Its reader alone changes its presence; its writer alone empties its mailbox.
+pub struct Session {
+    jid: FullJid,
+    account: BareJid,
+    host: Arc<Host>,
+    circumstances: Circumstances,
+    pub(crate) mailbox: Mailbox,
+    priority: AtomicI16,
+    presence: Mutex<Option<Arc<Stanza>>>,
+    interested: AtomicBool,
+    notes: Mutex<Notes>,
+    ended: AtomicBool,
+    end: Notify,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Session({})", self.jid)
+    }
+}
+
+impl Session {
+    pub(crate) fn new(jid: FullJid, host: Arc<Host>, circumstances: Circumstances, mailbox_bytes: usize) -> Session {
+        Session {
+            account: jid.to_bare(),
+            jid,
+            host,
+            circumstances,
+            mailbox: Mailbox::new(mailbox_bytes),
+            priority: AtomicI16::new(NOT_AVAILABLE),
+            presence: Mutex::default(),
+            interested: AtomicBool::new(false),
+            notes: Mutex::default(),
+            ended: AtomicBool::new(false),
+            end: Notify::new(),
+        }
+    }
+
+    /// The full JID.
+    pub fn jid(&self) -> &FullJid {
+        &self.jid
+    }
+
+    /// The bare JID of its account.
+    pub fn account(&self) -> &BareJid {
+        &self.account
+    }
+
+    /// The host that serves it.
+    pub fn host(&self) -> &Arc<Host> {
+        &self.host
+    }
+
+    /// What the stream knew when the session was bound.
+    pub fn circumstances(&self) -> &Circumstances {
+        &self.circumstances
+    }
+
+    /// The priority of its available presence; `None` while it is not available (RFC 6121 §4).
+    pub fn priority(&self) -> Option<i8> {
+        i8::try_from(self.priority.load(Ordering::Acquire)).ok()
+    }
+
+    /// The newest available presence it has broadcast.
+    pub fn presence(&self) -> Option<Arc<Stanza>> {
+        self.presence.lock().clone()
+    }
+
+    /// Writes down what the client has broadcast; `None` for unavailable. Gives back what stood before.
+    pub fn set_presence(&self, presence: Option<Stanza>) -> Option<Arc<Stanza>> {
+        let mut standing = self.presence.lock();
+        let priority = presence.as_ref().map_or(NOT_AVAILABLE, |presence| presence.priority().into());
+        self.priority.store(priority, Ordering::Release);
+        std::mem::replace(&mut standing, presence.map(Arc::new))
+    }
+
+    /// Whether it has asked for the roster and so wants roster pushes (RFC 6121 §2.1.6).
+    pub fn is_interested(&self) -> bool {
+        self.interested.load(Ordering::Relaxed)
+    }
+
+    /// It has asked for the roster.
+    pub fn set_interested(&self) {
+        self.interested.store(true, Ordering::Relaxed);
+    }
+
+    /// Reads or changes a module's own note about the session. The note's type belongs to the module.
+    pub fn with_note<N: Note + Default, T>(&self, work: impl FnOnce(&mut N) -> T) -> T {
+        work(self.notes.lock().entry())
+    }
+
+    /// Takes a module's own note away.
+    pub fn take_note<N: Note>(&self) -> Option<N> {
+        self.notes.lock().take()
+    }
+
+    /// Puts a stanza into the session's mailbox. A client that does not read loses its session, not its messages.
+    ///
+    /// # Errors
+    /// Gives the parcel back when the session has ended or its mailbox is full.
+    pub fn deliver(&self, parcel: Parcel) -> Result<(), Box<Parcel>> {
+        self.mailbox.deliver(parcel).map_err(|(refused, parcel)| {
+            if refused == Refused::Full {
+                self.end_slow_reader();
+            }
+            parcel
+        })
+    }
+
+    /// Writes an element of the stream itself to the client, complete with its namespace.
+    pub fn send_element(&self, element: Bytes) {
+        if self.mailbox.element(element) == Err(Refused::Full) {
+            self.end_slow_reader();
+        }
+    }
+
+    fn end_slow_reader(&self) {
+        tracing::info!(session = %self.jid, "session.slow_reader");
+        self.end(Some(StreamError::saying(
+            StreamCondition::PolicyViolation,
+            "the stream is closed because too much waits to be read",
+        )));
+    }
+
+    /// Ends the session with a stream error. What waits for it is kept elsewhere or refused.
+    pub fn end(&self, last_words: Option<StreamError>) {
+        self.mailbox.order(Order::Close { last_words, write_what_waits: false });
+    }
+
+    /// Ends the session in good order: what waits is written, then the stream is closed.
+    pub fn finish(&self, last_words: Option<StreamError>) {
+        self.mailbox.order(Order::Close { last_words, write_what_waits: true });
+    }
+
+    /// The transport is gone.
+    pub fn lost(&self) {
+        self.mailbox.order(Order::Lost);
+    }
+
+    /// Goes on with a new transport in place of the old one.
+    pub fn attach(&self, wire: Box<dyn Wire>) {
+        self.mailbox.order(Order::Attach(wire));
+    }
+
+    pub(crate) fn mark_ended(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.end.notify_waiters();
+    }
+
+    /// Whether everyone has been told that the session is over.
+    pub fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    /// Waits until everyone has been told that the session is over.
+    pub async fn wait_for_end(&self) {
+        let notified = self.end.notified();
+        tokio::pin!(notified);
+        notified.as_mut().enable();
+        if !self.has_ended() {
+            notified.await;
+        }
+    }
+}

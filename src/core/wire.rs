@@ -1,0 +1,33 @@
+//! The outgoing half of a transport, as a session's writer sees it: TCP with TLS, WebSocket and BOSH are all wires.
+
+use std::io;
+use std::task::{Context, Poll};
+
+use futures_util::future::BoxFuture;
+
+use crate::stream_error::StreamError;
+
+/// How elements are put on a wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// One open document: the stream header has declared the namespaces (RFC 6120 §4).
+    Stream,
+    /// Each element is a document of its own and declares its namespaces (RFC 7395 §3.3.3, XEP-0124).
+    Standalone,
+}
+
+/// The outgoing half of a transport. A writer owns it; resumption hands the writer a new one.
+pub trait Wire: Send + 'static {
+    /// How elements are put on this wire.
+    fn framing(&self) -> Framing;
+
+    /// Takes one complete element, or with [`Framing::Stream`] several in a row. Never blocks: what the peer does not
+    /// take at once waits in the wire, and the writer gives no more until [`Wire::poll_flush`] is ready.
+    fn write(&mut self, elements: &[u8]);
+
+    /// Ready when everything written has been handed to the operating system.
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Says the last words, closes the stream and the connection; bounded in time by the transport.
+    fn close(self: Box<Self>, last_words: Option<StreamError>) -> BoxFuture<'static, ()>;
+}
