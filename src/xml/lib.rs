@@ -1,4 +1,52 @@
-//! Strict, incremental XML framing for XMPP streams (RFC 6120 §4, §11) and a small writer.
+//! Strict, incremental XML for XMPP streams (RFC 6120 §4, §8, §11), and a small writer.
+//!
+//! A [`Scanner`] takes the bytes of a stream as they arrive and yields its [`Header`] and each complete first-level
+//! [`Element`]; [`Element::parse`] takes one that stands alone. Both accept a strict subset of XML 1.0 with
+//! namespaces: nothing that RFC 6120 §11.1 forbids, nothing that two parsers could read in two ways, and nothing beyond
+//! the [`Limits`]. An element that was accepted is one block of validated bytes in a canonical form that depends on no
+//! stream header, so that it can be stored, shared and written to other streams as it stands.
+//!
+//! How it is built, from the bytes up:
+//!
+//! | file | subject |
+//! |---|---|
+//! | `characters` | which characters stand where; UTF-8 |
+//! | `decoding` | references, line ends, attribute values |
+//! | `tokenizer` | the state machine that cuts bytes into tags |
+//! | `namespaces`, `scope` | the stack of open elements and what their prefixes stand for |
+//! | `framer` | tags become one first-level element with an index |
+//! | `canonical` | the rare element that is not in canonical form is rewritten |
+//! | `declaration`, `header`, `scanner` | a whole stream |
+//! | `walk`, `element`, `child` | looking into an element that was validated |
+//! | `writer` | XML of our own making |
+//!
+//! Nothing here recurses, so no depth of elements can exhaust the stack.
 
-mod skeleton;
-pub use skeleton::*;
+#![forbid(unsafe_code)]
+
+mod canonical;
+mod characters;
+mod child;
+mod declaration;
+mod decoding;
+mod element;
+mod error;
+mod framer;
+mod header;
+mod limits;
+mod namespaces;
+mod scanner;
+mod scope;
+mod span;
+mod tokenizer;
+mod walk;
+mod writer;
+
+pub use child::Child;
+pub use element::Element;
+pub use error::XmlError;
+pub use header::Header;
+pub use limits::Limits;
+pub use namespaces::STREAMS;
+pub use scanner::{Scanner, Step, Token};
+pub use writer::{Writer, escape_attribute, escape_text};

@@ -1,0 +1,357 @@
+//! One complete first-level element (RFC 6120 §8): its bytes, and an index of what is asked for most.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::child::Child;
+use crate::decoding::{self, as_text};
+use crate::error::XmlError;
+use crate::framer::{Framed, Framer};
+use crate::limits::Limits;
+use crate::namespaces::{Namespace, StreamContext};
+use crate::scope::Surroundings;
+use crate::span::{Attribute, QualifiedName, Span};
+use crate::walk;
+
+/// Where an element inside another stands; all positions are those of the outer element's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ChildSpan {
+    pub start: u32,
+    pub end: u32,
+    pub content_start: u32,
+    /// Equal to `content_start` when the element has no content.
+    pub content_end: u32,
+    pub name_length: u16,
+    pub namespace_length: u16,
+    /// The value of the element's own `xmlns`; 0 when it has none.
+    pub namespace_start: u32,
+}
+
+impl ChildSpan {
+    pub fn range(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+
+    pub fn content(&self) -> Range<usize> {
+        self.content_start as usize..self.content_end as usize
+    }
+
+    pub fn tag(&self) -> Range<usize> {
+        self.start as usize..self.content_start as usize
+    }
+
+    pub fn name<'a>(&self, bytes: &'a [u8]) -> &'a str {
+        let start = self.start + 1;
+        as_text(
+            Span {
+                start,
+                end: start + u32::from(self.name_length),
+            }
+            .of(bytes),
+        )
+    }
+
+    /// The namespace it declares itself.
+    pub fn declared(&self) -> Option<Span> {
+        let end = self.namespace_start + u32::from(self.namespace_length);
+        (self.namespace_start != 0).then_some(Span {
+            start: self.namespace_start,
+            end,
+        })
+    }
+}
+
+/// Where the parts of an element in canonical form stand.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Index {
+    pub name: Span,
+    /// The value of the element's own `xmlns`.
+    pub namespace: Option<Span>,
+    pub attributes: SmallVec<[Attribute; 8]>,
+    pub content: Span,
+    pub children: SmallVec<[ChildSpan; 6]>,
+}
+
+/// One complete, validated first-level element in canonical form: of all that a stream header or an ancestor can
+/// declare, it depends on the default namespace alone.
+///
+/// Its bytes are one allocation, shared by all clones and by everything sliced from it. They were checked to be
+/// well-formed XML 1.0 in UTF-8 with namespaces, without anything RFC 6120 §11.1 forbids, and may be written into any
+/// stream whose default namespace is [`namespace`](Element::namespace), or after a start tag of your own as
+/// [`content`](Element::content) into a stream with another content namespace.
+#[derive(Clone, Debug)]
+pub struct Element {
+    bytes: Bytes,
+    /// The default namespace its bytes stand in.
+    outer: Namespace,
+    index: Index,
+}
+
+impl Element {
+    pub(crate) fn new(bytes: Bytes, outer: Namespace, index: Index) -> Element {
+        Element { bytes, outer, index }
+    }
+
+    /// Indexes `bytes` that are a slice of a validated element.
+    pub(crate) fn of_validated(bytes: Bytes, outer: Namespace) -> Element {
+        let mut index = Index::default();
+        if let Some(root) = walk::next_child(&bytes, 0..bytes.len()) {
+            index.name = Span {
+                start: 1,
+                end: 1 + u32::from(root.name_length),
+            };
+            index.namespace = root.declared();
+            index.attributes = indexed_attributes(&bytes[root.tag()]);
+            index.content = Span {
+                start: root.content_start,
+                end: root.content_end,
+            };
+            let mut rest = root.content();
+            while let Some(child) = walk::next_child(&bytes, rest.clone()) {
+                rest.start = child.end as usize;
+                index.children.push(child);
+            }
+        }
+        Element { bytes, outer, index }
+    }
+
+    /// Reads an element that stands alone: from the database, from a module, as the frame of a WebSocket.
+    ///
+    /// `content_namespace` is the default namespace it stands in if it does not declare its own. The bytes are kept,
+    /// not copied, if they are in canonical form, as those of another `Element` are.
+    ///
+    /// # Errors
+    /// All that the scanner refuses in a stream, and anything before or behind the element (RFC 7395 §3.3).
+    pub fn parse(bytes: Bytes, content_namespace: &'static str, limits: &Limits) -> Result<Element, XmlError> {
+        let limits = limits.expressible();
+        if bytes.len() > limits.bytes {
+            return Err(XmlError::TooBig("bytes of an element"));
+        }
+        if bytes.first() != Some(&b'<') {
+            return Err(XmlError::NotWellFormed("something before the element"));
+        }
+        let stream = StreamContext::plain(Namespace::Known(content_namespace));
+        let mut framer = Framer::new();
+        match framer.advance(
+            Surroundings {
+                input: &bytes,
+                stream: &stream,
+            },
+            &limits,
+        )? {
+            Framed::Element(end) if end == bytes.len() => framer.element_of(bytes, &stream, &limits),
+            Framed::Element(_) => Err(XmlError::NotWellFormed("something behind the element")),
+            Framed::EndTag(_) => Err(XmlError::NotWellFormed("an end tag that does not match")),
+            Framed::Partial => Err(XmlError::NotWellFormed("an element without its end")),
+        }
+    }
+
+    /// The local name; there is no prefix.
+    pub fn name(&self) -> &str {
+        as_text(self.index.name.of(&self.bytes))
+    }
+
+    /// The namespace name; empty when the element is in none.
+    pub fn namespace(&self) -> &str {
+        match self.index.namespace {
+            Some(span) => as_text(span.of(&self.bytes)),
+            None => self.outer.as_str(),
+        }
+    }
+
+    /// Whether the start tag carries its own `xmlns`; otherwise the namespace is that of the stream.
+    pub fn declares_namespace(&self) -> bool {
+        self.index.namespace.is_some()
+    }
+
+    /// The value of the attribute `name`, which has no prefix; decoded.
+    pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        // A qualified name without a prefix has no colon, so comparing the whole is enough.
+        if name.contains(':') {
+            None
+        } else {
+            self.attribute_as_written(name)
+        }
+    }
+
+    /// The language stated on this element itself (`xml:lang`).
+    pub fn lang(&self) -> Option<Cow<'_, str>> {
+        self.attribute_as_written("xml:lang")
+    }
+
+    fn attribute_as_written(&self, name: &str) -> Option<Cow<'_, str>> {
+        let wanted = |attribute: &&Attribute| attribute.name.whole(&self.bytes) == name.as_bytes();
+        let found = self.index.attributes.iter().find(wanted)?;
+        Some(decoding::attribute(found.value.of(&self.bytes)))
+    }
+
+    /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
+    /// written. Declarations, and attributes of other namespaces, are left to [`raw_attributes`](Self::raw_attributes).
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        let bytes = &self.bytes;
+        let shown = |attribute: &&Attribute| {
+            let name = attribute.name;
+            if name.has_prefix() {
+                name.prefix(bytes) == b"xml"
+            } else {
+                !attribute.declares_default(bytes)
+            }
+        };
+        self.index.attributes.iter().filter(shown).map(|attribute| {
+            (
+                as_text(attribute.name.whole(bytes)),
+                decoding::attribute(attribute.value.of(bytes)),
+            )
+        })
+    }
+
+    /// The attributes as they stand (`name='value'`, in either kind of quotes), in order, each with its name as
+    /// written: all of them except `xmlns`, together with the declarations of the prefixes they use. Written one by
+    /// one behind a tag name of your own, they are complete; leave out those you set yourself.
+    pub fn raw_attributes(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let bytes = &self.bytes;
+        self.index
+            .attributes
+            .iter()
+            .filter(|attribute| !attribute.declares_default(bytes))
+            .map(|attribute| {
+                let whole = Span {
+                    start: attribute.name.start,
+                    end: attribute.value.end + 1,
+                };
+                (as_text(attribute.name.whole(bytes)), whole.of(bytes))
+            })
+    }
+
+    /// The elements directly inside, in order.
+    pub fn children(&self) -> impl Iterator<Item = Child<'_>> {
+        self.index
+            .children
+            .iter()
+            .map(|span| Child::new(self, *span, self.namespace()))
+    }
+
+    /// The first child with this namespace and local name.
+    pub fn child(&self, namespace: &str, name: &str) -> Option<Child<'_>> {
+        self.children()
+            .find(|child| child.name() == name && child.namespace() == namespace)
+    }
+
+    /// The text directly inside, decoded; that of children is not part of it.
+    pub fn text(&self) -> Cow<'_, str> {
+        direct_text(&self.bytes, self.content_range(), self.index.children.iter().copied())
+    }
+
+    /// Everything between start and end tag, as it stands; a slice, not a copy. Empty for `<a/>`.
+    pub fn content(&self) -> Bytes {
+        self.bytes.slice(self.content_range())
+    }
+
+    /// The element as it stands. It may declare its namespace or leave that to its surroundings:
+    /// see [`declares_namespace`](Self::declares_namespace).
+    pub fn as_bytes(&self) -> &Bytes {
+        &self.bytes
+    }
+
+    pub(crate) fn content_range(&self) -> Range<usize> {
+        self.index.content.start as usize..self.index.content.end as usize
+    }
+}
+
+/// Two elements are equal when their bytes are the same and mean the same.
+impl PartialEq for Element {
+    fn eq(&self, other: &Element) -> bool {
+        self.bytes == other.bytes && self.namespace() == other.namespace()
+    }
+}
+
+impl Eq for Element {}
+
+/// The text of `content` that stands outside of `children`, decoded.
+pub(crate) fn direct_text(
+    bytes: &[u8],
+    content: Range<usize>,
+    children: impl Iterator<Item = ChildSpan>,
+) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed("");
+    let mut add = |piece: Range<usize>| {
+        let piece = decoding::text(bytes.get(piece).unwrap_or_default());
+        if text.is_empty() {
+            text = piece;
+        } else if !piece.is_empty() {
+            text.to_mut().push_str(&piece);
+        }
+    };
+    let mut done = content.start;
+    for child in children {
+        add(done..child.start as usize);
+        done = child.end as usize;
+    }
+    add(done..content.end);
+    text
+}
+
+/// The attributes of a validated start tag at the beginning of its element.
+fn indexed_attributes(tag: &[u8]) -> SmallVec<[Attribute; 8]> {
+    walk::attributes(tag)
+        .map(|raw| {
+            let value_end = raw.value_start + raw.value.len();
+            // The whole attribute ends one byte behind its value, with the quote.
+            let start = value_end + 1 - raw.whole.len();
+            let prefix_length = raw.name.iter().position(|byte| *byte == b':').unwrap_or(0);
+            Attribute {
+                name: QualifiedName {
+                    start: start as u32,
+                    length: raw.name.len() as u16,
+                    prefix_length: prefix_length as u16,
+                },
+                value: Span::new(raw.value_start, value_end),
+            }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The index made by the scanner and the one made by walking must be the same.
+    #[test]
+    fn walking_finds_what_scanning_found() {
+        let elements = [
+            "<a/>",
+            "<a ></a >",
+            "<message to='a@b' from = \"c@d/'e'\" xml:lang='de'\n id='>'>text<body>Hi &lt;b&gt;</body>\r\n<x xmlns='urn:x' \
+             a='/>'><y/><y><z a='1'/>t</y></x ><empty xmlns='' /> tail</message>",
+            "<é ö='ü' xmlns='urn:x' xmlns:p='urn:p' p:q='1'><ü/></é>",
+        ];
+        for xml in elements {
+            let bytes = Bytes::from_static(xml.as_bytes());
+            let scanned = Element::parse(bytes.clone(), "jabber:client", &Limits::AFTER_AUTHENTICATION).unwrap();
+            let walked = Element::of_validated(bytes, Namespace::Known("jabber:client"));
+            assert_eq!(scanned.index, walked.index, "{xml}");
+        }
+    }
+
+    #[test]
+    fn walking_through_anything_does_not_panic() {
+        let xml = b"<a b='c' d=\"e\"><f g='>'/>text</a>";
+        for cut in 0..xml.len() {
+            for from in 0..cut {
+                let element = Element::of_validated(Bytes::from_static(&xml[from..cut]), Namespace::Known(""));
+                let _ = (
+                    element.name(),
+                    element.text(),
+                    element.attributes().count(),
+                    element.content(),
+                );
+                for child in element.children() {
+                    let _ = (child.name(), child.namespace(), child.text(), child.children().count());
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! The stream header (RFC 6120 §4.7): reported as it is, for the stream's owner to judge.
+
+use std::borrow::Cow;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+
+use crate::decoding::{self, as_text};
+use crate::namespaces::Namespace;
+use crate::span::{Attribute, QualifiedName};
+
+/// The start tag of a stream's root element. It is well-formed; nothing else about it has been judged.
+#[derive(Clone, Debug)]
+pub struct Header {
+    pub(crate) bytes: Bytes,
+    pub(crate) name: QualifiedName,
+    pub(crate) attributes: SmallVec<[Attribute; 8]>,
+    pub(crate) namespace: Namespace,
+    pub(crate) default: Namespace,
+}
+
+impl Header {
+    /// The local name, which should be `stream`.
+    pub fn name(&self) -> &str {
+        as_text(self.name.local(&self.bytes))
+    }
+
+    /// The prefix of the name, usually `stream`.
+    pub fn prefix(&self) -> Option<&str> {
+        self.name.has_prefix().then(|| as_text(self.name.prefix(&self.bytes)))
+    }
+
+    /// The namespace of the root element, which should be [`STREAMS`](crate::STREAMS); empty when it is in none.
+    pub fn namespace(&self) -> &str {
+        self.namespace.as_str()
+    }
+
+    /// The default namespace declared for the stream, the content namespace (RFC 6120 §4.8.2); empty when there is
+    /// none.
+    pub fn default_namespace(&self) -> &str {
+        self.default.as_str()
+    }
+
+    /// The value of the attribute `name`, which has no prefix; decoded.
+    pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        if name.contains(':') {
+            None
+        } else {
+            self.attribute_as_written(name)
+        }
+    }
+
+    /// The language of the stream (`xml:lang`).
+    pub fn lang(&self) -> Option<Cow<'_, str>> {
+        self.attribute_as_written("xml:lang")
+    }
+
+    fn attribute_as_written(&self, name: &str) -> Option<Cow<'_, str>> {
+        let wanted = |attribute: &&Attribute| attribute.name.whole(&self.bytes) == name.as_bytes();
+        let found = self.attributes.iter().find(wanted)?;
+        Some(decoding::attribute(found.value.of(&self.bytes)))
+    }
+}
