@@ -24,12 +24,16 @@
 //! }
 //! ```
 
+mod breaker;
 mod database;
 mod error;
 mod group_commit;
 mod migrations;
+mod pool;
+mod postgres;
 mod row;
 mod settings;
+mod sqlite;
 pub mod testing;
 mod value;
 
@@ -37,8 +41,10 @@ pub use database::{Database, Transaction};
 pub use error::StorageError;
 pub use group_commit::{Batch, GroupCommit, GroupCommitSettings, Receipt};
 pub use migrations::{AppliedMigration, Migration, Migrations};
+pub use postgres::Postgres;
 pub use row::Row;
 pub use settings::{Engine, Settings};
+pub use sqlite::Sqlite;
 pub use value::{Kind, Value};
 
 #[doc(hidden)]

@@ -138,7 +138,7 @@ impl fmt::Display for Engine {
     }
 }
 
-mod duration {
+pub(crate) mod duration {
     //! A time in a configuration: a number of seconds, or a number with its unit.
 
     use std::fmt;

@@ -4,6 +4,8 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
+use crate::StorageError;
+
 /// A type of value, needed to say what a missing value would have been.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -36,6 +38,22 @@ pub enum Value<'a> {
     /// A column of byte strings, for `UNNEST` on PostgreSQL. Refused on SQLite, where a batch is a transaction of
     /// single statements.
     Blobs(&'a [&'a [u8]]),
+}
+
+impl Value<'_> {
+    /// Refuses what only one of the engines could keep.
+    pub(crate) fn check(&self) -> Result<(), StorageError> {
+        let clean = match self {
+            Value::Text(text) => !text.contains('\0'),
+            Value::Texts(texts) => !texts.iter().any(|text| text.contains('\0')),
+            _ => true,
+        };
+        if clean {
+            Ok(())
+        } else {
+            Err(StorageError::Other("a text holds a NUL character".to_owned()))
+        }
+    }
 }
 
 /// The values of a statement in the order of their places, as `&[Value]`.

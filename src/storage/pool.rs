@@ -1,0 +1,521 @@
+//! A bounded set of connections, most recently used first, that notices broken ones and never keeps a caller waiting
+//! without end.
+//!
+//! Not sqlx's own pool, for three reasons: that one pings at every release (a second round trip for each statement),
+//! retries a refused connection until the caller's time is up instead of failing fast, and waits without a limit for a
+//! cancelled statement on a silent connection, so that a stalled server takes its places one by one.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::error::Elapsed;
+use tokio::time::{timeout, timeout_at};
+
+use crate::breaker::{Admission, Breaker};
+use crate::{Row, StorageError, Value};
+
+/// A connection that is silent for this long when greeted is gone.
+const GREETING: Duration = Duration::from_secs(1);
+
+/// How long closing waits for what is under way.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// A statement slower than this is worth a line in the log.
+const SLOW: Duration = Duration::from_secs(1);
+
+/// What the pool needs to know of an engine.
+pub(crate) trait Driver: Send + Sync + 'static {
+    type Connection: Send + 'static;
+
+    /// What begins a transaction that may write.
+    const BEGIN: &'static str;
+
+    fn connect(&self) -> impl Future<Output = Result<Self::Connection, Failure>> + Send;
+
+    /// Whether the other side is still there.
+    fn greet(connection: &mut Self::Connection) -> impl Future<Output = bool> + Send;
+
+    /// Runs one statement with its values to its very end.
+    fn run(
+        connection: &mut Self::Connection,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Answer, Failure>> + Send;
+
+    /// Runs any number of statements without values.
+    fn script(connection: &mut Self::Connection, sql: &'static str)
+    -> impl Future<Output = Result<(), Failure>> + Send;
+
+    fn close(connection: Self::Connection) -> impl Future<Output = ()> + Send;
+}
+
+/// What a statement gave back.
+pub(crate) struct Answer {
+    pub(crate) affected: u64,
+    pub(crate) rows: Vec<Row>,
+}
+
+/// Why an engine did not do what it was asked, and what that means for the connection.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: StorageError,
+    /// The connection cannot be used again; of an attempt to connect: it is no use to try again right away.
+    pub(crate) lost: bool,
+    /// It is certain that nothing was executed, and another attempt makes sense.
+    pub(crate) untouched: bool,
+}
+
+impl Failure {
+    pub(crate) fn of(error: StorageError) -> Failure {
+        Failure {
+            error,
+            lost: false,
+            untouched: false,
+        }
+    }
+}
+
+/// How a pool behaves.
+pub(crate) struct Habits {
+    /// How messages call what is at the other end.
+    pub(crate) name: String,
+    pub(crate) capacity: u32,
+    pub(crate) acquire_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+    /// Greet a connection that was idle for this long before trusting it with a statement.
+    pub(crate) greet_after: Option<Duration>,
+    /// Replace connections of this age.
+    pub(crate) longest_life: Option<Duration>,
+    /// Close connections beyond the first that were idle for this long.
+    pub(crate) longest_idle: Option<Duration>,
+    /// The connection *is* the database (SQLite in memory): never give it up.
+    pub(crate) irreplaceable: bool,
+}
+
+pub(crate) struct Pool<D: Driver>(Arc<Inner<D>>);
+
+struct Inner<D: Driver> {
+    driver: D,
+    habits: Habits,
+    slots: Arc<Semaphore>,
+    state: Mutex<State<D>>,
+}
+
+struct State<D: Driver> {
+    /// Used last at the back.
+    idle: VecDeque<Idle<D>>,
+    breaker: Breaker,
+    /// Connections that were last used before this moment are greeted first, however short they were idle.
+    doubted: Instant,
+    closed: bool,
+}
+
+struct Idle<D: Driver> {
+    connection: D::Connection,
+    born: Instant,
+    since: Instant,
+}
+
+impl<D: Driver> Clone for Pool<D> {
+    fn clone(&self) -> Self {
+        Pool(self.0.clone())
+    }
+}
+
+impl<D: Driver> Pool<D> {
+    pub(crate) fn new(driver: D, habits: Habits) -> Pool<D> {
+        Pool(Arc::new(Inner {
+            slots: Arc::new(Semaphore::new(habits.capacity as usize)),
+            driver,
+            habits,
+            state: Mutex::new(State {
+                idle: VecDeque::new(),
+                breaker: Breaker::default(),
+                doubted: Instant::now(),
+                closed: false,
+            }),
+        }))
+    }
+
+    /// The latest moment at which a call that begins now returns.
+    fn deadline(&self) -> Instant {
+        let habits = &self.0.habits;
+        Instant::now() + habits.acquire_timeout + habits.statement_timeout
+    }
+
+    /// Runs one statement on whichever connection is free.
+    ///
+    /// A statement whose connection broke is tried once more if it only reads, or if it certainly was not executed.
+    pub(crate) async fn run(
+        &self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        only_reads: bool,
+    ) -> Result<Answer, StorageError> {
+        let deadline = self.deadline();
+        let mut first = true;
+        loop {
+            let mut lease = self.acquire(deadline).await?;
+            match lease.run(sql, values, deadline).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) if first && (failure.untouched || (failure.lost && only_reads)) => first = false,
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+
+    /// Takes a connection and begins a transaction on it. Until that worked nothing was executed, so a broken
+    /// connection is replaced once.
+    pub(crate) async fn begin(&self) -> Result<Lease<D>, StorageError> {
+        let deadline = self.deadline();
+        let mut first = true;
+        loop {
+            let mut lease = self.acquire(deadline).await?;
+            match lease.begin(deadline).await {
+                Ok(()) => return Ok(lease),
+                Err(failure) if first && failure.lost => first = false,
+                Err(failure) => return Err(failure.error),
+            }
+        }
+    }
+
+    async fn acquire(&self, deadline: Instant) -> Result<Lease<D>, StorageError> {
+        let inner = &self.0;
+        let mut trial = inner.admit()?;
+        let deadline = deadline.min(Instant::now() + inner.habits.acquire_timeout);
+        let permit = match timeout_at(deadline.into(), inner.slots.clone().acquire_owned()).await {
+            Ok(Ok(permit)) => permit,
+            Ok(Err(_closed)) => return Err(inner.unavailable("is being closed")),
+            Err(_elapsed) => {
+                let count = inner.habits.capacity;
+                return Err(inner.unavailable(&format!("is busy: none of {count} connections became free in time")));
+            }
+        };
+        while let Some((mut idle, doubtful)) = inner.take_idle() {
+            if doubtful {
+                let patience = GREETING.min(deadline.saturating_duration_since(Instant::now()));
+                match timeout(patience, D::greet(&mut idle.connection)).await {
+                    Ok(true) => {}
+                    Ok(false) => continue,
+                    Err(_elapsed) => {
+                        // The others would be as silent, and cost a second each.
+                        inner.forget_idle();
+                        break;
+                    }
+                }
+            }
+            trial.succeeded();
+            return Ok(Lease::new(inner, permit, idle.connection, idle.born));
+        }
+        match timeout_at(deadline.into(), inner.driver.connect()).await {
+            Ok(Ok(connection)) => {
+                trial.succeeded();
+                Ok(Lease::new(inner, permit, connection, Instant::now()))
+            }
+            Ok(Err(failure)) => {
+                if failure.lost {
+                    trial.failed(&failure.error);
+                }
+                Err(failure.error)
+            }
+            Err(_elapsed) => {
+                let error = inner.unavailable("does not answer");
+                trial.failed(&error);
+                Err(error)
+            }
+        }
+    }
+
+    /// Takes no more callers, waits for those that are under way, and closes the connections.
+    pub(crate) async fn close(&self) {
+        let inner = &self.0;
+        let _ = timeout(FAREWELL, inner.slots.acquire_many(inner.habits.capacity)).await;
+        inner.slots.close();
+        let idle = {
+            let mut state = inner.state.lock();
+            state.closed = true;
+            std::mem::take(&mut state.idle)
+        };
+        for idle in idle {
+            let _ = timeout(FAREWELL, D::close(idle.connection)).await;
+        }
+    }
+}
+
+impl<D: Driver> Inner<D> {
+    fn unavailable(&self, what: &str) -> StorageError {
+        StorageError::Unavailable(format!("the database {} {what}", self.habits.name))
+    }
+
+    fn admit(&self) -> Result<Trial<'_, D>, StorageError> {
+        match self.state.lock().breaker.admit(Instant::now()) {
+            Admission::Usual => Ok(Trial {
+                inner: self,
+                open: false,
+            }),
+            Admission::Trial => Ok(Trial {
+                inner: self,
+                open: true,
+            }),
+            Admission::Refused => Err(self.unavailable("is away")),
+        }
+    }
+
+    /// The connection used last, and whether it must be greeted before it is trusted.
+    fn take_idle(&self) -> Option<(Idle<D>, bool)> {
+        let mut state = self.state.lock();
+        let idle = state.idle.pop_back()?;
+        let doubtful = self
+            .habits
+            .greet_after
+            .is_some_and(|greet_after| idle.since <= state.doubted || idle.since.elapsed() > greet_after);
+        Some((idle, doubtful))
+    }
+
+    fn forget_idle(&self) {
+        // Dropped outside of the lock.
+        let _idle = std::mem::take(&mut self.state.lock().idle);
+    }
+
+    /// One connection broke: look at the others before using them.
+    fn doubt(&self) {
+        self.state.lock().doubted = Instant::now();
+    }
+
+    fn take_back(&self, connection: D::Connection, born: Instant) {
+        let now = Instant::now();
+        let too_old = self
+            .habits
+            .longest_life
+            .is_some_and(|life| now.duration_since(born) > life);
+        let mut retired = None;
+        let mut state = self.state.lock();
+        if state.closed || too_old {
+            drop(state);
+            drop(connection);
+            return;
+        }
+        state.idle.push_back(Idle {
+            connection,
+            born,
+            since: now,
+        });
+        if let Some(longest_idle) = self.habits.longest_idle
+            && state.idle.len() > 1
+            && state
+                .idle
+                .front()
+                .is_some_and(|idle| now.duration_since(idle.since) > longest_idle)
+        {
+            retired = state.idle.pop_front();
+        }
+        drop(state);
+        drop(retired);
+    }
+}
+
+/// An attempt that the breaker let pass; tells it what came of it.
+struct Trial<'a, D: Driver> {
+    inner: &'a Inner<D>,
+    open: bool,
+}
+
+impl<D: Driver> Trial<'_, D> {
+    fn succeeded(&mut self) {
+        if !std::mem::take(&mut self.open) {
+            return;
+        }
+        let away = self.inner.state.lock().breaker.succeeded(Instant::now());
+        if let Some(away) = away {
+            let seconds = away.as_secs_f32();
+            tracing::info!(
+                storage.away_seconds = seconds,
+                "the database {} is back",
+                self.inner.habits.name
+            );
+        }
+    }
+
+    fn failed(&mut self, error: &StorageError) {
+        self.open = false;
+        let now = Instant::now();
+        let news = {
+            let mut state = self.inner.state.lock();
+            state.doubted = now;
+            state.breaker.failed(now)
+        };
+        if news {
+            tracing::error!("{error}; what must be stored is refused until it is back");
+        }
+    }
+}
+
+impl<D: Driver> Drop for Trial<'_, D> {
+    fn drop(&mut self) {
+        if self.open {
+            self.inner.state.lock().breaker.undecided(Instant::now());
+        }
+    }
+}
+
+/// A connection in use. Dropped in the middle of something, it is brought back to rest (or given up) first.
+pub(crate) struct Lease<D: Driver> {
+    inner: Arc<Inner<D>>,
+    connection: Option<D::Connection>,
+    permit: Option<OwnedSemaphorePermit>,
+    born: Instant,
+    /// A statement is under way.
+    busy: bool,
+    in_transaction: bool,
+    lost: bool,
+    /// When the statement under way began.
+    started: Instant,
+    /// How long each statement may take.
+    pub(crate) patience: Duration,
+}
+
+impl<D: Driver> Lease<D> {
+    fn new(inner: &Arc<Inner<D>>, permit: OwnedSemaphorePermit, connection: D::Connection, born: Instant) -> Self {
+        Lease {
+            inner: inner.clone(),
+            connection: Some(connection),
+            permit: Some(permit),
+            born,
+            busy: false,
+            in_transaction: false,
+            lost: false,
+            started: Instant::now(),
+            patience: inner.habits.statement_timeout,
+        }
+    }
+
+    /// Runs one statement. After a failure with `lost` the connection is not used again.
+    pub(crate) async fn run(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
+        let deadline = deadline.min(Instant::now() + self.patience);
+        let connection = self.connection()?;
+        let result = timeout_at(deadline.into(), D::run(connection, sql, values)).await;
+        let took = self.started.elapsed();
+        if took > SLOW {
+            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            tracing::warn!(
+                storage.milliseconds = milliseconds,
+                storage.statement = sql,
+                "a slow statement"
+            );
+        }
+        self.settle(result)
+    }
+
+    /// Runs several statements without values.
+    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Failure> {
+        let deadline = Instant::now() + self.patience;
+        let connection = self.connection()?;
+        let result = timeout_at(deadline.into(), D::script(connection, sql)).await;
+        self.settle(result)
+    }
+
+    async fn begin(&mut self, deadline: Instant) -> Result<(), Failure> {
+        let deadline = deadline.min(Instant::now() + self.patience);
+        // Whatever becomes of it, a rollback does no harm.
+        self.in_transaction = true;
+        let connection = self.connection()?;
+        let result = timeout_at(deadline.into(), D::script(connection, D::BEGIN)).await;
+        self.settle(result)
+    }
+
+    /// Ends the transaction with `COMMIT` or `ROLLBACK`.
+    pub(crate) async fn finish(mut self, sql: &'static str) -> Result<(), StorageError> {
+        self.script(sql).await.map_err(|failure| failure.error)?;
+        self.in_transaction = false;
+        Ok(())
+    }
+
+    fn connection(&mut self) -> Result<&mut D::Connection, Failure> {
+        self.busy = true;
+        self.started = Instant::now();
+        match &mut self.connection {
+            Some(connection) if !self.lost => Ok(connection),
+            _ => Err(Failure::of(self.inner.unavailable("broke the connection"))),
+        }
+    }
+
+    fn settle<T>(&mut self, result: Result<Result<T, Failure>, Elapsed>) -> Result<T, Failure> {
+        match result {
+            Ok(Ok(value)) => {
+                self.busy = false;
+                Ok(value)
+            }
+            Ok(Err(failure)) => {
+                self.busy = false;
+                if failure.lost {
+                    self.lost = true;
+                    self.inner.doubt();
+                }
+                Err(failure)
+            }
+            Err(_elapsed) => {
+                // Still busy. A server would have ended the statement by itself, so it is the connection that is dead,
+                // and so may be the others; SQLite is merely slow, and its connection is waited for.
+                if self.inner.habits.greet_after.is_some() {
+                    self.lost = true;
+                    self.inner.doubt();
+                }
+                Err(Failure {
+                    lost: self.lost,
+                    ..Failure::of(self.inner.unavailable("did not answer in time"))
+                })
+            }
+        }
+    }
+}
+
+impl<D: Driver> Drop for Lease<D> {
+    fn drop(&mut self) {
+        let Some(mut connection) = self.connection.take() else {
+            return;
+        };
+        if self.lost {
+            return;
+        }
+        let inner = self.inner.clone();
+        let born = self.born;
+        if !self.busy && !self.in_transaction {
+            inner.take_back(connection, born);
+            return;
+        }
+        // Somebody gave up in the middle. The place stays taken until the connection is at rest.
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        let permit = self.permit.take();
+        let in_transaction = self.in_transaction;
+        runtime.spawn(async move {
+            let rest = async {
+                if in_transaction {
+                    D::script(&mut connection, "ROLLBACK").await.is_ok()
+                } else {
+                    D::greet(&mut connection).await
+                }
+            };
+            let rested = if inner.habits.irreplaceable {
+                rest.await;
+                true
+            } else {
+                timeout(inner.habits.statement_timeout, rest).await.unwrap_or(false)
+            };
+            if rested {
+                inner.take_back(connection, born);
+            }
+            drop(permit);
+        });
+    }
+}
