@@ -99,7 +99,8 @@ impl<'a> Child<'a> {
 
     /// Where it stands inside [`content`](Element::content) of the [`Element`] it was found in.
     pub fn range(&self) -> Range<usize> {
-        let base = self.owner.content_range().start;
+        // An element that is looked at like a child does not stand inside its own content.
+        let base = if self.span.start == 0 { 0 } else { self.owner.content_range().start };
         self.span.range().start - base..self.span.range().end - base
     }
 

@@ -240,6 +240,21 @@ impl Element {
             .find(|child| child.name() == name && child.namespace() == namespace)
     }
 
+    /// The element itself, looked at like a child. Its range is the whole of the element's bytes.
+    pub fn as_child(&self) -> Child<'_> {
+        let namespace = self.index.namespace;
+        let span = ChildSpan {
+            start: 0,
+            end: self.bytes.len() as u32,
+            content_start: self.index.content.start,
+            content_end: self.index.content.end,
+            name_length: (self.index.name.end - self.index.name.start) as u16,
+            namespace_length: namespace.map_or(0, |span| (span.end - span.start) as u16),
+            namespace_start: namespace.map_or(0, |span| span.start),
+        };
+        Child::new(self, span, self.outer.as_str())
+    }
+
     /// The text directly inside, decoded; that of children is not part of it.
     pub fn text(&self) -> Cow<'_, str> {
         direct_text(&self.bytes, self.content_range(), self.index.children.iter().copied())
