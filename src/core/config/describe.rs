@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::error::ConfigError;
 use super::reading;
 use super::tree::{Node, Step};
+use crate::module::Manifest;
 
 /// Reads settings from a tree and reports what is wrong with them.
 pub(super) type Settle = fn(&mut Node, &dyn Fn(&[Step]) -> String, &mut Vec<ConfigError>);
@@ -60,4 +61,15 @@ pub struct KnownModule {
     pub enabled: bool,
     /// What may be set in it.
     pub settings: fn() -> SettingsDescription,
+}
+
+impl From<&Manifest> for KnownModule {
+    fn from(manifest: &Manifest) -> Self {
+        Self {
+            name: manifest.name,
+            about: manifest.summary,
+            enabled: manifest.on_by_default,
+            settings: manifest.settings.unwrap_or(SettingsDescription::none),
+        }
+    }
 }

@@ -142,16 +142,15 @@ fn read_name(node: &Node) -> Result<DomainPart, String> {
     let (Value::String(name) | Value::Untyped(name)) = &node.value else {
         return Err("expected the name of a domain in quotes".to_owned());
     };
-    let prepared = DomainPart::new(name).map(Cow::into_owned);
-    let prepared = prepared.map_err(|error| format!("{name:?} is not the name of a domain: {error}"))?;
-    // The preparation of JIDs is generous; what contains such signs can be neither resolved nor certified.
-    match prepared
-        .as_str()
-        .find(|sign: char| sign.is_whitespace() || "/@:,;\"'".contains(sign))
+    // The preparation of JIDs says only that something is wrong, so the common slips are named here.
+    if let Some(sign) = name
+        .chars()
+        .find(|sign| sign.is_whitespace() || "/@:,;\"'".contains(*sign))
     {
-        Some(sign) => Err(format!("{name:?} is not the name of a domain: it contains {sign:?}")),
-        None => Ok(prepared),
+        return Err(format!("{name:?} is not the name of a domain: it contains {sign:?}"));
     }
+    let prepared = DomainPart::new(name).map(Cow::into_owned);
+    prepared.map_err(|error| format!("{name:?} is not the name of a domain: {error}"))
 }
 
 /// The tables below `[modules]`, with `enabled` read and taken out.

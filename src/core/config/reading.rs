@@ -64,9 +64,8 @@ pub(crate) fn settle<T: DeserializeOwned>(
             key: name_of(&path),
             problem,
         });
-        if node.take(&path).is_none() {
-            return None;
-        }
+        // What cannot be taken out is the whole: there is nothing left to read.
+        node.take(&path)?;
     }
     None
 }

@@ -217,7 +217,7 @@ fn parse_size(text: &str) -> Option<u64> {
 }
 
 fn write_size(bytes: u64, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-    let unit = SIZE_UNITS.iter().find(|(_, factor)| bytes != 0 && bytes % factor == 0);
+    let unit = SIZE_UNITS.iter().find(|(_, factor)| bytes != 0 && bytes.is_multiple_of(*factor));
     match unit {
         Some((name, factor)) => write!(formatter, "{} {name}", bytes / factor),
         None => write!(formatter, "{bytes} B"),
