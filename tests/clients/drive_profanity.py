@@ -114,7 +114,9 @@ def become_friends(romeo, juliet, checks):
         checks.check(f"{other.name} is asked", other.sees(f"request from {one.bare}"), other.visible())
         one.console()
         other.type(f"/sub allow {one.bare}")
-        checks.check(f"{one.name} hears the approval", one.sees(f"Subscription received from {other.bare}"), one.visible())
+        checks.check(
+            f"{one.name} hears the approval", one.sees(f"Subscription received from {other.bare}"), one.visible()
+        )
     for one, other in ((romeo, juliet), (juliet, romeo)):
         checks.check(f"{one.name}'s roster says both", one.asks("/roster", f"{other.bare} - both"), one.visible())
 
@@ -138,7 +140,7 @@ def talk(romeo, juliet, checks):
 def come_and_go(server, romeo, juliet, checks):
     """Presence as the other sees it."""
     romeo.console()
-    juliet.type("/status set away \"at the ball\"")
+    juliet.type('/status set away "at the ball"')
     checks.check("away is seen", romeo.sees("is away") and romeo.sees("at the ball"), romeo.visible())
     romeo.console()
     juliet.type("/status set online")

@@ -210,7 +210,9 @@ async def ask_around(romeo, juliet, checks):
     version = (await romeo.plugin["xep_0092"].get_version(DOMAIN))["software_version"]
     checks.check("the server has a name and a version", version["name"] and version["version"], version)
     # slixmpp's own reading of <utc/> appends a second `Z`; we read the element.
-    utc = (await romeo.plugin["xep_0202"].get_entity_time(DOMAIN)).xml.findtext("{urn:xmpp:time}time/{urn:xmpp:time}utc")
+    utc = (await romeo.plugin["xep_0202"].get_entity_time(DOMAIN)).xml.findtext(
+        "{urn:xmpp:time}time/{urn:xmpp:time}utc"
+    )
     drift = datetime.now(timezone.utc) - datetime.fromisoformat(utc.replace("Z", "+00:00"))
     checks.check("the server knows the time", abs(drift.total_seconds()) < 60, utc)
     up = (await romeo.plugin["xep_0012"].get_last_activity(DOMAIN))["last_activity"]["seconds"]
