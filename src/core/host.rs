@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use waxwing_storage::StorageError;
 
@@ -11,6 +12,7 @@ use crate::catalogue::Catalogue;
 use crate::contracts::Contracts;
 use crate::directory::Entered;
 use crate::events::Event;
+use crate::fault::Fault;
 use crate::handover;
 use crate::house::House;
 use crate::module::StartError;
@@ -114,31 +116,30 @@ impl Host {
     }
 
     /// Binds a client: the session begins, and an older one with the same full JID ends before (RFC 6120 §7.7.2.2,
-    /// the third way). Without a `resource` the server makes one.
+    /// the third way). Without a `resource` the server makes one. What `welcome` writes is the first the client reads.
     ///
     /// # Errors
-    /// `resource-constraint` when the account has as many sessions as it may have; gives the wire back.
+    /// `resource-constraint` when the account has as many sessions as it may have.
     pub async fn open_session(
         self: &Arc<Host>,
         account: &BareJid,
         resource: Option<ResourcePart>,
         circumstances: Circumstances,
         wire: Box<dyn Wire>,
-    ) -> Result<Arc<Session>, (Refusal, Box<dyn Wire>)> {
+        welcome: impl FnOnce(&FullJid) -> Bytes,
+    ) -> Result<Arc<Session>, Refusal> {
         let jid: FullJid = match resource {
             Some(resource) => account.with_resource(&resource),
-            None => match account.with_resource_str(&crate::random::token()) {
-                Ok(jid) => jid,
-                Err(error) => return Err((crate::fault::Fault::new(error).into(), wire)),
-            },
+            None => account.with_resource_str(&crate::random::token()).map_err(Fault::new)?,
         };
         let limits = &self.house.config().limits;
         let session =
             Arc::new(Session::new(jid, self.clone(), circumstances, limits.send_buffer_bytes.get()));
+        session.send_element(welcome(session.jid()));
         match self.house.directory().enter(&session, limits.sessions_per_user.get()) {
             Entered::TooMany => {
                 let text = format!("the account has {} sessions, more are not allowed", limits.sessions_per_user);
-                return Err((Refusal::resource_constraint().saying(text), wire));
+                return Err(Refusal::resource_constraint().saying(text));
             }
             Entered::InPlaceOf(older) => {
                 older.end(Some(StreamError::saying(StreamCondition::Conflict, "the resource was bound anew")));

@@ -8,7 +8,7 @@ use arc_swap::{ArcSwap, ArcSwapOption};
 use parking_lot::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use waxwing_storage::{Database, Migrations, StorageError};
+use waxwing_storage::{Database, Migrations, StorageError, migrations, values};
 
 use crate::address::{DomainPart, DomainRef, is_subdomain};
 use crate::catalogue::{Catalogue, Running, clashes, start_order};
@@ -16,11 +16,15 @@ use crate::clock::IdMaker;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::fabric::{Alone, Fabric};
+use crate::fault::Fault;
 use crate::host::Host;
 use crate::module::{Context, Module, Plan, StartError};
 use crate::parcel::Parcel;
 use crate::router;
 use crate::stream_error::{StreamCondition, StreamError};
+
+/// The house's own table.
+const MIGRATIONS: Migrations = migrations!("house", "0001_house");
 
 /// Why the house cannot stand.
 #[derive(Debug, thiserror::Error)]
@@ -84,7 +88,8 @@ impl House {
     /// What is wrong, in one line for the operator.
     pub async fn assemble(config: Arc<Config>, plans: &[Plan]) -> Result<Arc<House>, AssembleError> {
         let database = Database::open(&config.storage).await?;
-        let migrations: Vec<Migrations> = plans.iter().filter_map(|plan| plan.manifest.migrations).collect();
+        let of_modules = plans.iter().filter_map(|plan| plan.manifest.migrations);
+        let migrations: Vec<Migrations> = std::iter::once(MIGRATIONS).chain(of_modules).collect();
         database.migrate(&migrations).await?;
         let house = Arc::new(House {
             config: ArcSwap::new(config.clone()),
@@ -175,6 +180,21 @@ impl House {
     /// Makes ids that sort by time.
     pub fn ids(&self) -> &IdMaker {
         &self.ids
+    }
+
+    /// A secret of this installation, 256 bits, made when it is first asked for and kept in the database: for what must
+    /// stay the same over restarts and on every node, and unguessable.
+    ///
+    /// # Errors
+    /// A fault when storage fails.
+    pub async fn secret(&self, name: &'static str) -> Result<Vec<u8>, Fault> {
+        let fresh = crate::random::bytes::<32>();
+        let insert = "INSERT INTO house_secrets (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
+        self.database.execute(insert, values![name, &fresh[..]]).await.map_err(Fault::new)?;
+        let select = "SELECT value FROM house_secrets WHERE name = $1";
+        let row = self.database.fetch_optional(select, values![name]).await.map_err(Fault::new)?;
+        let row = row.ok_or_else(|| Fault::new("a secret was written and is not there"))?;
+        row.bytes(0).map_err(Fault::new)
     }
 
     /// Tasks that end with the house.

@@ -29,16 +29,7 @@ pub(crate) struct Head {
 
 impl Head {
     pub(crate) fn of(parcel: &Parcel) -> Head {
-        let stanza = &parcel.stanza;
-        Head {
-            stanza: Stanza {
-                to: stanza.to.clone(),
-                from: stanza.from.clone(),
-                id: stanza.id.clone(),
-                ..Stanza::new(stanza.what)
-            },
-            origin: parcel.origin.clone(),
-        }
+        Head { stanza: parcel.stanza.head(), origin: parcel.origin.clone() }
     }
 }
 

@@ -247,6 +247,17 @@ impl Stanza {
         Stanza { id: Some(crate::random::token().into()), ..Stanza::new(StanzaType::Iq(of)) }
     }
 
+    /// Its head without its payloads.
+    pub fn head(&self) -> Stanza {
+        Stanza {
+            to: self.to.clone(),
+            from: self.from.clone(),
+            id: self.id.clone(),
+            lang: self.lang.clone(),
+            ..Stanza::new(self.what)
+        }
+    }
+
     /// Addressed to.
     pub fn to(mut self, to: impl Into<Jid>) -> Stanza {
         self.to = Some(to.into());

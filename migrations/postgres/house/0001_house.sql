@@ -1,0 +1,5 @@
+-- Secrets of this installation (core/house.rs).
+CREATE TABLE house_secrets (
+    name TEXT NOT NULL PRIMARY KEY,
+    value BYTEA NOT NULL
+);

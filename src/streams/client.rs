@@ -1,0 +1,439 @@
+//! A client's stream from its first byte to its session: header, STARTTLS, SASL, resource binding (RFC 6120 §4 to §7).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+use waxwing_core::address::{BareJid, DomainPart, Jid, ResourcePart};
+use waxwing_core::answers::{Answer, Request, Scope};
+use waxwing_core::host::Host;
+use waxwing_core::namespaces;
+use waxwing_core::refusal::Refusal;
+use waxwing_core::session::Circumstances;
+use waxwing_core::stanza::{IqType, Stanza, StanzaType};
+use waxwing_core::stream_error::{StreamCondition, StreamError};
+use waxwing_core::xml::{Element, Header, Token, Writer};
+
+use crate::authentication::{Authentication, Progress};
+use crate::connection::{Connection, Over};
+use crate::gate::Admission;
+use crate::listeners::Shared;
+use crate::reading::Reader;
+use crate::tcp_wire::TcpWire;
+use crate::tls::Transport;
+use crate::{features, header};
+
+/// Serves one connection of a client until it is over.
+pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, direct_tls: bool, admission: Admission) {
+    let limits = shared.house.config().limits.clone();
+    let Ok(transport) = Transport::plain(socket) else { return };
+    let mut connection = Connection::new(transport, &limits, shared.stopping.clone());
+    if direct_tls {
+        connection = match connection.start_tls(&shared.direct_tls, None).await {
+            Ok(connection) => connection,
+            Err(error) => return tracing::debug!(%error, "stream.tls_failed"),
+        };
+    }
+    let mut negotiation = Negotiation { shared, admission, host: None, lang: None, direct_tls };
+    // The future of the negotiation is large and short-lived: it is in a box, and the reader goes on without it.
+    match Box::pin(negotiation.login(connection)).await {
+        Ok((connection, login)) => {
+            let Negotiation { shared, mut admission, .. } = negotiation;
+            admission.authenticated();
+            if let Some(reader) = Box::pin(bind(&shared, connection, login, admission)).await {
+                // A task of its own, as small as an idle session should be.
+                shared.house.tasks().spawn(reader.run());
+            }
+        }
+        Err(None) => {}
+        Err(Some((connection, over))) => connection.end(over, &negotiation.from()).await,
+    }
+}
+
+/// A client that has proved who it is.
+struct Login {
+    host: Arc<Host>,
+    account: BareJid,
+    mechanism: &'static str,
+}
+
+struct Negotiation {
+    shared: Arc<Shared>,
+    admission: Admission,
+    host: Option<Arc<Host>>,
+    lang: Option<Box<str>>,
+    direct_tls: bool,
+}
+
+/// A connection that is over, with the reason; nothing when it is gone already.
+type Ended = Option<(Connection, Over)>;
+
+impl Negotiation {
+    /// What our header calls us while we do not know better.
+    fn from(&self) -> String {
+        self.host.as_ref().map(|host| host.domain().to_string()).unwrap_or_default()
+    }
+
+    /// From the first header to a proof of identity.
+    async fn login(&mut self, mut connection: Connection) -> Result<(Connection, Login), Ended> {
+        let mut authentication = None;
+        loop {
+            match self.step(&mut connection, &mut authentication).await {
+                Ok(Next::Token) => {}
+                Ok(Next::StartTls) => {
+                    let domain = self.host.as_ref().map(|host| host.domain().clone());
+                    authentication = None;
+                    let name = domain.as_ref().map(|domain| domain.as_str());
+                    connection = match connection.start_tls(&self.shared.start_tls, name).await {
+                        Ok(connection) => connection,
+                        Err(error) => {
+                            tracing::debug!(%error, "stream.tls_failed");
+                            return Err(None);
+                        }
+                    };
+                    // What was said before TLS is forgotten (RFC 6120 §5.4.3.3).
+                    (self.host, self.lang) = (None, None);
+                }
+                Ok(Next::LoggedIn(login)) => {
+                    connection.authenticated(&self.shared.house.config().limits);
+                    return Ok((connection, login));
+                }
+                Err(over) => return Err(Some((connection, over))),
+            }
+        }
+    }
+
+    /// One token of the stream before the login.
+    async fn step(
+        &mut self,
+        connection: &mut Connection,
+        authentication: &mut Option<Authentication>,
+    ) -> Result<Next, Over> {
+        match connection.next().await? {
+            Token::Close => Err(Over::Closed),
+            Token::Header(header) => {
+                *authentication = Some(self.open(connection, &header).await?);
+                Ok(Next::Token)
+            }
+            Token::Element(element) => {
+                let (Some(authentication), Some(host)) = (authentication, self.host.clone()) else {
+                    return Err(StreamCondition::NotAuthorized.into());
+                };
+                self.element(connection, authentication, &host, element).await
+            }
+        }
+    }
+
+    /// A stream header: who is meant, and what do we offer?
+    async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<Authentication, Over> {
+        self.lang = header.lang().map(|lang| lang.into_owned().into());
+        let host = self.host_meant(header);
+        let from = host.as_ref().map(|host| host.domain().to_string()).unwrap_or_default();
+        let to = header.attribute("from").and_then(|from| BareJid::new(&from).ok());
+        let checked = header::check(header, namespaces::CLIENT).and_then(|()| self.check_host(host, connection));
+        let host = match checked {
+            Ok(host) => host,
+            Err(error) => {
+                connection.greet(&from, to.as_ref()).await?;
+                return Err(error.into());
+            }
+        };
+        let config = self.shared.house.config();
+        let authentication = Authentication::new(&self.shared, &host, &connection.transport);
+        let may_log_in = connection.transport.is_tls() || self.may_be_plain(connection);
+        let offer = if may_log_in {
+            features::authenticating(&host, authentication.offered(), &config.limits, !connection.transport.is_tls())
+        } else {
+            features::before_tls()
+        };
+        self.host = Some(host);
+        connection.send_header(&from, to.as_ref(), &offer).await?;
+        Ok(authentication)
+    }
+
+    /// The host that `to` names.
+    fn host_meant(&self, header: &Header) -> Option<Arc<Host>> {
+        let to = header.attribute("to")?;
+        let to = Jid::new(&to).ok()?;
+        if to.node().is_some() || to.resource().is_some() {
+            return None;
+        }
+        self.shared.house.host(to.domain())
+    }
+
+    fn check_host(&self, host: Option<Arc<Host>>, connection: &Connection) -> Result<Arc<Host>, StreamError> {
+        let host = host.ok_or_else(|| {
+            StreamError::saying(StreamCondition::HostUnknown, "`to` does not name a host that is served here")
+        })?;
+        // XEP-0368 §2: with direct TLS the name in TLS and the name in the stream are one.
+        let server_name = connection.transport.info().and_then(|info| info.server_name);
+        if self.direct_tls
+            && let Some(server_name) = server_name
+            && DomainPart::new(&server_name).ok().as_deref() != Some(host.domain())
+        {
+            let text = "`to` is not the host that was asked for in TLS";
+            return Err(StreamError::saying(StreamCondition::HostUnknown, text));
+        }
+        Ok(host)
+    }
+
+    fn may_be_plain(&self, connection: &Connection) -> bool {
+        self.shared.house.config().tls.plaintext_on_loopback && connection.transport.peer_addr().ip().is_loopback()
+    }
+
+    /// A first-level element before the login.
+    async fn element(
+        &mut self,
+        connection: &mut Connection,
+        authentication: &mut Authentication,
+        host: &Arc<Host>,
+        element: Element,
+    ) -> Result<Next, Over> {
+        let may_log_in = connection.transport.is_tls() || self.may_be_plain(connection);
+        match (element.namespace(), element.name()) {
+            (namespaces::TLS, "starttls") => {
+                if connection.transport.is_tls() {
+                    connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+                    return Err(Over::Closed);
+                }
+                // Security row S9: plaintext behind <starttls/> is an attack, and the connection ends without a word.
+                if connection.has_more_input() {
+                    return Err(Over::Gone);
+                }
+                connection.send(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+                Ok(Next::StartTls)
+            }
+            (namespaces::SASL, _) => {
+                match authentication.element(host, &element, may_log_in).await {
+                    Progress::Say(words) => {
+                        connection.send(&words).await?;
+                        Ok(Next::Token)
+                    }
+                    Progress::Failed(words) => {
+                        let limits = self.shared.house.config().limits.clone();
+                        let delay = self.admission.failed(&limits, Instant::now());
+                        tracing::info!(peer = %connection.transport.peer_addr().ip(), host = %host.domain(), "login.failed");
+                        tokio::time::sleep(delay).await;
+                        connection.send(&words).await?;
+                        if limits.authentication_failures_per_stream.allows(authentication.failures() + 1) {
+                            Ok(Next::Token)
+                        } else {
+                            let text = "too many failed logins on one stream";
+                            Err(StreamError::saying(StreamCondition::PolicyViolation, text).into())
+                        }
+                    }
+                    Progress::Succeeded { words, account, mechanism } => {
+                        connection.send(&words).await?;
+                        Ok(Next::LoggedIn(Login { host: host.clone(), account, mechanism }))
+                    }
+                }
+            }
+            ("http://jabber.org/protocol/compress", "compress") => {
+                let words = b"<failure xmlns='http://jabber.org/protocol/compress'><unsupported-method/></failure>";
+                connection.send(words).await?;
+                Ok(Next::Token)
+            }
+            (namespaces::CLIENT, "iq") if may_log_in => {
+                let reply = stranger(host, element, connection).await.ok_or(StreamCondition::NotAuthorized)?;
+                connection.send(&reply).await?;
+                Ok(Next::Token)
+            }
+            (namespaces::CLIENT, _) => Err(StreamCondition::NotAuthorized.into()),
+            _ => Err(StreamCondition::UnsupportedStanzaType.into()),
+        }
+    }
+}
+
+/// What follows a token.
+enum Next {
+    /// The next token.
+    Token,
+    /// The TLS handshake.
+    StartTls,
+    /// The stream begins anew for who logged in.
+    LoggedIn(Login),
+}
+
+/// An IQ before the login: in-band registration, or nothing (XEP-0077 §3). `None` for what only ends the stream.
+async fn stranger(host: &Arc<Host>, element: Element, connection: &Connection) -> Option<Vec<u8>> {
+    let stanza = match Stanza::read(element)? {
+        Ok(stanza) => stanza,
+        Err(_) => return None,
+    };
+    if !matches!(stanza.what, StanzaType::Iq(IqType::Get | IqType::Set)) {
+        return None;
+    }
+    let request = Request {
+        stanza: &stanza,
+        scope: Scope::Stranger,
+        session: None,
+        stranger: Some(connection.transport.peer_addr().ip()),
+    };
+    let namespace = request.payload().namespace().to_owned();
+    let answer = match host.catalogue().owner(Scope::Stranger, &namespace) {
+        Some(owner) => owner.answer(request).await,
+        None if namespace == "jabber:iq:register" => {
+            Err(Refusal::not_allowed().saying("accounts are not made over this connection"))
+        }
+        None => return None,
+    };
+    let reply = match answer {
+        Ok(Answer::Empty | Answer::Sent) => Stanza::result_of(&stanza),
+        Ok(Answer::Payload(payload)) => Stanza::result_of(&stanza).with(payload),
+        Err(refusal) => Stanza::error_for(&stanza, &refusal).ok()??,
+    };
+    Some(written(&reply.from(host.address().clone())))
+}
+
+fn written(stanza: &Stanza) -> Vec<u8> {
+    let mut out = Vec::new();
+    stanza.write(&mut out, None);
+    out
+}
+
+/// From a proof of identity to a session (RFC 6120 §7).
+async fn bind(shared: &Shared, mut connection: Connection, login: Login, admission: Admission) -> Option<Reader> {
+    let mut binding = Binding { shared, login, lang: None, failures: 0 };
+    loop {
+        match binding.step(&mut connection).await {
+            Ok(None) => {}
+            Ok(Some(session)) => {
+                let (transport, scanner, input) = connection.into_parts();
+                return Some(Reader { session, transport, scanner, input, admission });
+            }
+            Err(over) => {
+                connection.end(over, binding.login.host.domain().as_str()).await;
+                return None;
+            }
+        }
+    }
+}
+
+struct Binding<'a> {
+    shared: &'a Shared,
+    login: Login,
+    lang: Option<Box<str>>,
+    failures: usize,
+}
+
+impl Binding<'_> {
+    async fn step(&mut self, connection: &mut Connection) -> Result<Option<Arc<waxwing_core::session::Session>>, Over> {
+        match connection.next().await? {
+            Token::Close => Err(Over::Closed),
+            Token::Header(header) => {
+                self.open(connection, &header).await?;
+                Ok(None)
+            }
+            Token::Element(element) => self.element(connection, element).await,
+        }
+    }
+
+    /// The header after a login: the same host (security row S10) and nobody else (RFC 6120 §6.4.6).
+    async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<(), Over> {
+        let host = &self.login.host;
+        self.lang = header.lang().map(|lang| lang.into_owned().into());
+        let to = header.attribute("to").and_then(|to| Jid::new(&to).ok());
+        let from = header.attribute("from").map(|from| Jid::new(&from));
+        let checked = header::check(header, namespaces::CLIENT).and_then(|()| {
+            if !to.is_some_and(|to| host.is_self(&to)) {
+                let text = "the login holds for the host it was made on";
+                return Err(StreamError::saying(StreamCondition::NotAuthorized, text));
+            }
+            match from {
+                Some(Ok(from)) if from.to_bare() == self.login.account => Ok(()),
+                None => Ok(()),
+                Some(_) => Err(StreamError::saying(StreamCondition::InvalidFrom, "`from` is not who logged in")),
+            }
+        });
+        let account = header.attribute("from").map(|_| &self.login.account);
+        if let Err(error) = checked {
+            connection.greet(host.domain().as_str(), account).await?;
+            return Err(error.into());
+        }
+        let offer = features::binding(host, &self.shared.house.config().limits);
+        connection.send_header(host.domain().as_str(), account, &offer).await
+    }
+
+    async fn element(
+        &mut self,
+        connection: &mut Connection,
+        element: Element,
+    ) -> Result<Option<Arc<waxwing_core::session::Session>>, Over> {
+        if (element.namespace(), element.name()) == (namespaces::TLS, "starttls") {
+            connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+            return Err(Over::Closed);
+        }
+        if element.namespace() != namespaces::CLIENT {
+            return Err(StreamCondition::UnsupportedStanzaType.into());
+        }
+        let stanza = match Stanza::read(element) {
+            Some(Ok(stanza)) if stanza.what == StanzaType::Iq(IqType::Set) => stanza,
+            Some(_) => return Err(StreamCondition::NotAuthorized.into()),
+            None => return Err(StreamCondition::UnsupportedStanzaType.into()),
+        };
+        let Some(wanted) = wanted_resource(&stanza) else { return Err(StreamCondition::NotAuthorized.into()) };
+        let refusal = match wanted {
+            Ok(resource) => match self.open_session(connection, &stanza, resource).await {
+                Ok(session) => return Ok(Some(session)),
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
+        };
+        self.failures += 1;
+        if let Ok(Some(error)) = Stanza::error_for(&stanza, &refusal) {
+            connection.send(&written(&error)).await?;
+        }
+        if self.shared.house.config().limits.bind_failures.allows(self.failures) {
+            Ok(None)
+        } else {
+            Err(StreamError::saying(StreamCondition::PolicyViolation, "too many failed attempts to bind").into())
+        }
+    }
+
+    async fn open_session(
+        &mut self,
+        connection: &Connection,
+        request: &Stanza,
+        resource: Option<ResourcePart>,
+    ) -> Result<Arc<waxwing_core::session::Session>, Refusal> {
+        let limits = self.shared.house.config().limits.clone();
+        let circumstances = Circumstances {
+            peer: Some(connection.transport.peer_addr().ip()),
+            lang: self.lang.clone(),
+            transport: if connection.transport.is_tls() { "tls" } else { "tcp" },
+            mechanism: self.login.mechanism,
+        };
+        let wire = Box::new(TcpWire::new(connection.transport.clone(), limits.close_timeout.get()));
+        let mut request = request.head();
+        (request.to, request.from) = (None, None);
+        self.login
+            .host
+            .open_session(&self.login.account, resource, circumstances, wire, |jid| {
+                let mut payload = Writer::new();
+                payload.open("bind").attribute("xmlns", namespaces::BIND);
+                payload.open("jid").text(jid.as_str()).close();
+                payload.close();
+                let mut result = Stanza::result_of(&request);
+                if let Ok(payload) = waxwing_core::stanza::element(payload.finish()) {
+                    result.add(payload);
+                }
+                written(&result).into()
+            })
+            .await
+    }
+}
+
+/// The resource that a bind request asks for, `None` inside when the server is to make one; `None` when the IQ is not a
+/// bind request.
+fn wanted_resource(stanza: &Stanza) -> Option<Result<Option<ResourcePart>, Refusal>> {
+    let bind = stanza.payload(namespaces::BIND, "bind")?;
+    let Some(resource) = bind.child(namespaces::BIND, "resource") else { return Some(Ok(None)) };
+    let resource = resource.text();
+    if resource.is_empty() {
+        return Some(Ok(None));
+    }
+    Some(match ResourcePart::new(&resource) {
+        Ok(resource) => Ok(Some(resource.into_owned())),
+        Err(error) => Err(Refusal::bad_request().saying(format!("not a resource: {error}"))),
+    })
+}

@@ -1,0 +1,149 @@
+//! Listeners: sockets that wait for clients, how fast they let them in, and what all streams share.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use waxwing_core::fault::Fault;
+use waxwing_core::house::House;
+
+use crate::bucket::Bucket;
+use crate::certificates::Certificates;
+use crate::client;
+use crate::gate::Gate;
+use crate::sasl::{Decoy, Mechanism};
+use crate::tls::{TlsConfiguration, TlsError, TlsOptions};
+
+/// What is spoken at a listener.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Service {
+    /// Clients that begin in the clear (`[listen] c2s`).
+    Clients,
+    /// Clients that begin with TLS (`[listen] c2s_tls`).
+    ClientsTls,
+}
+
+/// Why nothing can listen.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    /// An address cannot be had.
+    #[error("cannot listen on {address}: {error}; is another server running, or is the address not of this machine?")]
+    Address {
+        /// The address.
+        address: SocketAddr,
+        /// What the operating system said.
+        error: io::Error,
+    },
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The secret that all logins need cannot be read.
+    #[error("the server's secret cannot be read from the database: {0}")]
+    Secret(Fault),
+}
+
+/// What all streams of a process share.
+pub(crate) struct Shared {
+    pub(crate) house: Arc<House>,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) start_tls: TlsConfiguration,
+    pub(crate) direct_tls: TlsConfiguration,
+    pub(crate) decoy: Arc<Decoy>,
+    pub(crate) mechanisms: Vec<Mechanism>,
+    pub(crate) stopping: CancellationToken,
+}
+
+/// The listeners of a running server.
+pub struct Listeners {
+    addresses: Vec<(Service, SocketAddr)>,
+    stopping: CancellationToken,
+}
+
+impl Listeners {
+    /// Begins to listen on every address of the configuration. Port 0 takes a free one; [`Listeners::addresses`] tells.
+    ///
+    /// # Errors
+    /// The first address that cannot be had; then nothing listens.
+    pub async fn open(house: &Arc<House>, certificates: Arc<Certificates>) -> Result<Listeners, ListenError> {
+        let config = house.config();
+        let options = |alpn: &[&[u8]]| TlsOptions {
+            alpn: alpn.iter().map(|name| name.to_vec()).collect(),
+            tls13_only: config.tls.tls13_only,
+            client_certificates: None,
+        };
+        let secret = house.secret("login").await.map_err(ListenError::Secret)?;
+        let shared = Arc::new(Shared {
+            house: house.clone(),
+            gate: Arc::default(),
+            start_tls: TlsConfiguration::new(certificates.clone(), options(&[]))?,
+            direct_tls: TlsConfiguration::new(certificates, options(&[b"xmpp-client"]))?,
+            decoy: Arc::new(Decoy::new(&secret, config.auth.scram_iterations)),
+            mechanisms: config.auth.mechanisms.iter().filter_map(|name| Mechanism::from_name(name)).collect(),
+            stopping: CancellationToken::new(),
+        });
+        let wanted = config.listen.c2s.iter().map(|address| (Service::Clients, *address));
+        let wanted = wanted.chain(config.listen.c2s_tls.iter().map(|address| (Service::ClientsTls, *address)));
+        let mut opened = Vec::new();
+        for (service, address) in wanted {
+            let socket = TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let (address, socket) = socket.map_err(|error| ListenError::Address { address, error })?;
+            opened.push((service, address, socket));
+        }
+        let addresses = opened.iter().map(|(service, address, _)| (*service, *address)).collect();
+        for (service, address, socket) in opened {
+            house.tasks().spawn(accept(shared.clone(), service, address, socket));
+        }
+        Ok(Listeners { addresses, stopping: shared.stopping.clone() })
+    }
+
+    /// What is spoken where.
+    pub fn addresses(&self) -> &[(Service, SocketAddr)] {
+        &self.addresses
+    }
+
+    /// Lets nobody in any more; streams that are not bound yet end with `system-shutdown`.
+    pub fn close(&self) {
+        self.stopping.cancel();
+    }
+}
+
+/// Lets clients in, no faster than the limit.
+async fn accept(shared: Arc<Shared>, service: Service, address: SocketAddr, socket: TcpListener) {
+    let limits = shared.house.config().limits.clone();
+    let mut pace = Bucket::for_rate(limits.connections, limits.connections_burst.get(), Instant::now());
+    loop {
+        let accepted = tokio::select! {
+            accepted = socket.accept() => accepted,
+            () = shared.stopping.cancelled() => return,
+        };
+        match accepted {
+            Ok((client, peer)) => let_in(&shared, service, client, peer),
+            Err(error) => {
+                // Out of file descriptors, most likely: those who are in stay, and accepting waits (faults row F10).
+                tracing::warn!(%address, %error, "listener.accept");
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        }
+        let wait = pace.take(1.0, Instant::now());
+        if !wait.is_zero() {
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = shared.stopping.cancelled() => return,
+            }
+        }
+    }
+}
+
+fn let_in(shared: &Arc<Shared>, service: Service, client: TcpStream, peer: SocketAddr) {
+    let limits = &shared.house.config().limits;
+    match shared.gate.enter(peer.ip(), limits, Instant::now()) {
+        Ok(admission) => {
+            let direct_tls = service == Service::ClientsTls;
+            shared.house.tasks().spawn(client::serve(shared.clone(), client, direct_tls, admission));
+        }
+        Err(reason) => tracing::debug!(peer = %peer.ip(), %reason, "listener.turned_away"),
+    }
+}

@@ -1,0 +1,196 @@
+//! A bound client's reader: bytes become stanzas and depart, one after the other (RFC 6120 §4.4, §4.6).
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Buf, BytesMut};
+use tokio::time::timeout;
+use waxwing_core::departure::depart;
+use waxwing_core::limits::Limits;
+use waxwing_core::parcel::{Origin, Parcel};
+use waxwing_core::session::Session;
+use waxwing_core::stanza::{IqType, Stanza, element};
+use waxwing_core::stream_error::{StreamCondition, StreamError};
+use waxwing_core::xml::{Scanner, Token};
+
+use crate::bucket::Bucket;
+use crate::connection::drain;
+use crate::gate::Admission;
+use crate::header;
+use crate::tls::Transport;
+
+/// What a reader needs.
+pub(crate) struct Reader {
+    pub(crate) session: Arc<Session>,
+    pub(crate) transport: Arc<Transport>,
+    pub(crate) scanner: Scanner,
+    pub(crate) input: BytesMut,
+    pub(crate) admission: Admission,
+}
+
+/// How fast this client may send.
+struct Pace {
+    bytes: Bucket,
+    stanzas: Bucket,
+}
+
+impl Pace {
+    fn new(limits: &Limits) -> Pace {
+        let now = Instant::now();
+        let per_second =
+            if limits.c2s_bytes.is_unlimited() { f64::INFINITY } else { limits.c2s_bytes.get() as f64 };
+        Pace {
+            bytes: Bucket::new(per_second, limits.c2s_bytes_burst.get() as f64, now),
+            stanzas: Bucket::for_rate(limits.c2s_stanzas, limits.c2s_stanzas_burst.get(), now),
+        }
+    }
+}
+
+/// How the reading ended.
+enum Ending {
+    /// The client has closed the stream.
+    Closed,
+    /// The stream ends with this error.
+    Error(StreamError),
+    /// The connection is gone.
+    Lost,
+    /// The session has ended from our side.
+    Ended,
+}
+
+/// Ends the session if the reader dies of a fault of ours, and only then.
+struct Guard(Option<Arc<Session>>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if let Some(session) = self.0.take() {
+            session.end(Some(StreamCondition::InternalServerError.into()));
+        }
+    }
+}
+
+impl Reader {
+    /// Reads until the session is over.
+    pub(crate) async fn run(mut self) {
+        let mut guard = Guard(Some(self.session.clone()));
+        let ending = self.read().await;
+        guard.0 = None;
+        match ending {
+            Ending::Closed => self.session.finish(None),
+            Ending::Error(error) => self.session.end(Some(error)),
+            Ending::Lost => self.session.lost(),
+            Ending::Ended => {}
+        }
+        self.session.wait_for_end().await;
+        let patience = self.session.host().house().config().limits.close_timeout.get();
+        drain(&self.transport, patience).await;
+        drop(self.admission);
+    }
+
+    async fn read(&mut self) -> Ending {
+        let mut pace = Pace::new(&self.session.host().house().config().limits);
+        loop {
+            if let Some(ending) = self.take_stanzas(&mut pace).await {
+                return ending;
+            }
+            match self.wait_for_bytes().await {
+                Ok(bytes) => {
+                    let wait = pace.bytes.take(bytes as f64, Instant::now());
+                    if let Some(ending) = self.slow_down(wait).await {
+                        return ending;
+                    }
+                }
+                Err(ending) => return ending,
+            }
+        }
+    }
+
+    /// Lets every complete stanza of the input depart.
+    async fn take_stanzas(&mut self, pace: &mut Pace) -> Option<Ending> {
+        loop {
+            let step = match self.scanner.next(&self.input) {
+                Ok(step) => step,
+                Err(error) => return Some(Ending::Error(header::error_for(&error))),
+            };
+            self.input.advance(step.consumed);
+            match step.token {
+                Some(Token::Element(element)) => {
+                    if let Err(error) = depart(&self.session, element).await {
+                        return Some(Ending::Error(error));
+                    }
+                    if self.session.has_ended() {
+                        return Some(Ending::Ended);
+                    }
+                    let wait = pace.stanzas.take(1.0, Instant::now());
+                    if let Some(ending) = self.slow_down(wait).await {
+                        return Some(ending);
+                    }
+                }
+                Some(Token::Close) => return Some(Ending::Closed),
+                Some(Token::Header(_)) => {
+                    let text = "the stream has begun already";
+                    return Some(Ending::Error(StreamError::saying(StreamCondition::NotAuthorized, text)));
+                }
+                None => {
+                    if self.input.is_empty() {
+                        // An idle session holds no buffers.
+                        self.input = BytesMut::new();
+                    }
+                    return None;
+                }
+            }
+        }
+    }
+
+    /// A client that sends too fast is read more slowly; TCP tells it.
+    async fn slow_down(&self, wait: Duration) -> Option<Ending> {
+        if wait.is_zero() {
+            return None;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(wait) => None,
+            () = self.session.wait_for_end() => Some(Ending::Ended),
+        }
+    }
+
+    /// Waits for bytes; asks a silent client whether it is still there (RFC 6120 §4.6.1).
+    async fn wait_for_bytes(&mut self) -> Result<usize, Ending> {
+        let config = self.session.host().house().config();
+        let (quiet, patience) = (config.limits.ping_after, config.limits.ping_timeout);
+        drop(config);
+        if quiet.is_unlimited() {
+            return self.read_some().await;
+        }
+        if let Ok(read) = timeout(quiet.get(), self.read_some()).await {
+            return read;
+        }
+        self.ping();
+        match timeout(patience.get().min(Duration::from_secs(86_400)), self.read_some()).await {
+            Ok(read) => read,
+            Err(_) => {
+                let text = "the client did not answer";
+                Err(Ending::Error(StreamError::saying(StreamCondition::ConnectionTimeout, text)))
+            }
+        }
+    }
+
+    async fn read_some(&mut self) -> Result<usize, Ending> {
+        tokio::select! {
+            read = self.transport.read(&mut self.input) => match read {
+                Ok(0) | Err(_) => Err(Ending::Lost),
+                Ok(bytes) => Ok(bytes),
+            },
+            () = self.session.wait_for_end() => Err(Ending::Ended),
+        }
+    }
+
+    /// Any answer will do, an error too (XEP-0199 §4.1).
+    fn ping(&self) {
+        let Ok(payload) = element("<ping xmlns='urn:xmpp:ping'/>") else { return };
+        let ping = Stanza::iq(IqType::Get)
+            .from(self.session.host().address().clone())
+            .to(self.session.jid().clone())
+            .with(payload);
+        let _ = self.session.deliver(Parcel::new(ping, Origin::House));
+    }
+}
