@@ -62,6 +62,7 @@ pub(crate) fn error_for(error: &XmlError) -> StreamError {
         XmlError::InvalidNamespace(text) => StreamError::saying(StreamCondition::InvalidNamespace, *text),
         XmlError::TooBig(text) => StreamError::saying(StreamCondition::PolicyViolation, *text)
             .because("stanza-too-big", namespaces::ERRORS),
+        _ => StreamCondition::BadFormat.into(),
     }
 }
 
