@@ -109,7 +109,7 @@ where
 /// ```
 #[macro_export]
 macro_rules! on_both_engines {
-    ([$($set:expr),* $(,)?]; $($(#[$attribute:meta])* async fn $name:ident($database:ident: $type:ty) $body:block)+) => { $(
+    ($sets:expr; $($(#[$attribute:meta])* async fn $name:ident($database:ident: $type:ty) $body:block)+) => { $(
         mod $name {
             #[allow(unused_imports)]
             use super::*;
@@ -117,13 +117,13 @@ macro_rules! on_both_engines {
             $(#[$attribute])*
             #[test]
             fn sqlite() {
-                $crate::testing::run($crate::Engine::Sqlite, &[$($set),*], test);
+                $crate::testing::run($crate::Engine::Sqlite, &$sets, test);
             }
 
             $(#[$attribute])*
             #[test]
             fn postgres() {
-                $crate::testing::run($crate::Engine::Postgres, &[$($set),*], test);
+                $crate::testing::run($crate::Engine::Postgres, &$sets, test);
             }
 
             async fn test($database: $type) $body
