@@ -1,0 +1,62 @@
+//! The client's first message, read before it is answered: the name it asks for decides the certificate.
+
+use rustls::server::Acceptor;
+
+use super::TlsError;
+
+/// The longest hello we read, in bytes. Those with post-quantum keys have some 2,000.
+const MAX_HELLO: usize = 16 * 1024;
+
+/// Gathers a ClientHello.
+pub(super) struct HelloReader {
+    acceptor: Acceptor,
+    bytes: Vec<u8>,
+}
+
+/// A whole ClientHello.
+pub(super) struct Hello {
+    /// The name it asks for (SNI).
+    pub(super) server_name: Option<String>,
+    /// Everything that was read, for the handshake to begin with.
+    pub(super) bytes: Vec<u8>,
+}
+
+/// It is no hello: why, and the alert to send.
+pub(super) struct BadHello {
+    pub(super) error: TlsError,
+    pub(super) alert: Vec<u8>,
+}
+
+impl HelloReader {
+    pub(super) fn new() -> HelloReader {
+        HelloReader { acceptor: Acceptor::default(), bytes: Vec::new() }
+    }
+
+    /// Takes what came. `None`: there is more to come.
+    pub(super) fn take(&mut self, mut bytes: &[u8]) -> Result<Option<Hello>, BadHello> {
+        self.bytes.extend_from_slice(bytes);
+        while !bytes.is_empty() {
+            let taken = self.acceptor.read_tls(&mut bytes).map_err(|_| too_long())?;
+            let accepted = self.acceptor.accept().map_err(|(error, mut alert)| {
+                let mut bytes = Vec::new();
+                let written = alert.write_all(&mut bytes);
+                debug_assert!(written.is_ok(), "writing to memory cannot fail");
+                BadHello { error: error.into(), alert: bytes }
+            })?;
+            if let Some(accepted) = accepted {
+                let server_name = accepted.client_hello().server_name().map(str::to_owned);
+                return Ok(Some(Hello { server_name, bytes: std::mem::take(&mut self.bytes) }));
+            }
+            if taken == 0 {
+                return Err(too_long());
+            }
+        }
+        if self.bytes.len() > MAX_HELLO { Err(too_long()) } else { Ok(None) }
+    }
+}
+
+fn too_long() -> BadHello {
+    /// Record: alert, TLS 1.2, two bytes; fatal, decode_error.
+    const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+    BadHello { error: TlsError::HelloTooLong(MAX_HELLO), alert: ALERT.to_vec() }
+}
