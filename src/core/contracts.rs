@@ -1,5 +1,6 @@
 //! Contracts: what one module asks of another, with one provider each and a typed reply.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
@@ -42,13 +43,29 @@ pub trait Accounts: Send + Sync {
     /// Whether an operator has closed the account; asked only after a correct proof.
     async fn is_disabled(&self, name: &NodeRef) -> Result<bool, StorageError>;
 
+    /// Prepares a name that somebody wants for a new account (RFC 6122 nodeprep).
+    ///
+    /// # Errors
+    /// [`AccountError::NotAcceptable`] when it is no localpart, or when other servers could take it for another name.
+    fn prepare_name(&self, wanted: &str) -> Result<NodePart, AccountError> {
+        let prepared = NodePart::new(wanted).map(Cow::into_owned);
+        prepared.map_err(|error| AccountError::NotAcceptable(error.to_string()))
+    }
+
     /// Makes an account.
     async fn create(&self, name: &NodeRef, password: &str) -> Result<(), AccountError>;
 
     /// Sets a new password.
     async fn set_password(&self, name: &NodeRef, password: &str) -> Result<(), AccountError>;
 
-    /// Removes an account and, through the event, everything that is kept of it.
+    /// Closes an account for good, before anybody is told: from now on it does not exist, and its sessions go on until
+    /// [`Accounts::remove`] does the rest. For someone who must answer in between.
+    async fn retire(&self, name: &NodeRef) -> Result<(), AccountError> {
+        let _ = name;
+        Ok(())
+    }
+
+    /// Removes an account, retired or not, and, through the event, everything that is kept of it.
     async fn remove(&self, name: &NodeRef) -> Result<(), AccountError>;
 
     /// Account names in order, after `after`, at most `most`.

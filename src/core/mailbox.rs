@@ -46,8 +46,19 @@ pub(crate) enum Order {
 struct Inner {
     waiting: VecDeque<Delivery>,
     bytes: usize,
+    /// How many deliveries the writer has taken out since the session began.
+    taken: u64,
     closed: bool,
     order: Option<Order>,
+}
+
+/// How far a session's writer has come, in deliveries since the session began.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Progress {
+    /// How many were put into the mailbox.
+    pub put: u64,
+    /// How many of them the writer has taken out.
+    pub taken: u64,
 }
 
 /// The queue between everyone who delivers to a session and its one writer.
@@ -107,6 +118,18 @@ impl Mailbox {
         Ok(())
     }
 
+    /// How many bytes fit in now; without end while nothing waits, because an empty mailbox takes everything.
+    pub fn room(&self) -> usize {
+        let inner = self.inner.lock();
+        if inner.waiting.is_empty() { usize::MAX } else { self.bound.saturating_sub(inner.bytes) }
+    }
+
+    /// How far the writer has come.
+    pub fn progress(&self) -> Progress {
+        let inner = self.inner.lock();
+        Progress { put: inner.taken + inner.waiting.len() as u64, taken: inner.taken }
+    }
+
     /// Tells the writer something that goes before what waits. The first order to close stands.
     pub(crate) fn order(&self, order: Order) {
         let mut inner = self.inner.lock();
@@ -136,6 +159,7 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Option<Delivery> {
         let mut inner = self.inner.lock();
         let delivery = inner.waiting.pop_front();
+        inner.taken += u64::from(delivery.is_some());
         match &delivery {
             Some(Delivery::Parcel(parcel)) => inner.bytes = inner.bytes.saturating_sub(parcel.stanza.size()),
             Some(Delivery::Element(element)) => inner.bytes = inner.bytes.saturating_sub(element.len()),

@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::address::{BareJid, FullJid};
 use crate::host::Host;
-use crate::mailbox::{Mailbox, Order, Refused};
+use crate::mailbox::{Mailbox, Order, Progress, Refused};
 use crate::notes::{Note, Notes};
 use crate::parcel::Parcel;
 use crate::stanza::Stanza;
@@ -125,6 +125,11 @@ impl Session {
         work(self.notes.lock().entry())
     }
 
+    /// Whether a module has written a note of this type about the session. Makes none.
+    pub fn has_note<N: Note>(&self) -> bool {
+        self.notes.lock().get::<N>().is_some()
+    }
+
     /// Takes a module's own note away.
     pub fn take_note<N: Note>(&self) -> Option<N> {
         self.notes.lock().take()
@@ -141,6 +146,16 @@ impl Session {
             }
             parcel
         })
+    }
+
+    /// How many bytes fit into its mailbox now. Whoever has much to deliver waits for room, and harms no slow reader.
+    pub fn room(&self) -> usize {
+        self.mailbox.room()
+    }
+
+    /// How far its writer has come with what was delivered.
+    pub fn progress(&self) -> Progress {
+        self.mailbox.progress()
     }
 
     /// Writes an element of the stream itself to the client, complete with its namespace.
