@@ -48,19 +48,14 @@ impl Breaker {
 
     /// The database answered. Returns how long it was away, if it was.
     pub(crate) fn succeeded(&mut self, now: Instant) -> Option<Duration> {
-        self.outage
-            .take()
-            .map(|outage| now.saturating_duration_since(outage.since))
+        self.outage.take().map(|outage| now.saturating_duration_since(outage.since))
     }
 
     /// The database could not be reached. Returns whether that is news.
     pub(crate) fn failed(&mut self, now: Instant) -> bool {
         let news = self.outage.is_none();
         let since = self.outage.as_ref().map_or(now, |outage| outage.since);
-        self.outage = Some(Outage {
-            since,
-            not_before: now + PAUSE,
-        });
+        self.outage = Some(Outage { since, not_before: now + PAUSE });
         news
     }
 

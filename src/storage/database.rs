@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use crate::pool::{Answer, Driver, Lease};
+use crate::lease::Lease;
+use crate::pool::{Answer, Driver};
 use crate::postgres::PostgresDriver;
 use crate::sqlite::SqliteDriver;
 use crate::{AppliedMigration, Engine, Migrations, Postgres, Row, Settings, Sqlite, StorageError, Value, migrations};
@@ -31,6 +32,7 @@ impl Database {
     /// [`StorageError::Unavailable`] when it cannot be reached, [`StorageError::Other`] when the settings make no sense;
     /// each is one line with the URL (without its password) and what to do.
     pub async fn open(settings: &Settings) -> Result<Database, StorageError> {
+        let settings = &settings.within_reason();
         match settings.engine()? {
             Engine::Sqlite => Sqlite::open(settings).await.map(Database::Sqlite),
             Engine::Postgres => Postgres::open(settings).await.map(Database::Postgres),
@@ -240,16 +242,12 @@ fn only_reads(sql: &str) -> bool {
     while let Some(comment) = rest.strip_prefix("--") {
         rest = comment.split_once('\n').map_or("", |(_, rest)| rest).trim_start();
     }
-    let end = rest
-        .find(|character: char| !character.is_ascii_alphabetic())
-        .unwrap_or(rest.len());
+    let end = rest.find(|character: char| !character.is_ascii_alphabetic()).unwrap_or(rest.len());
     match rest[..end].to_ascii_uppercase().as_str() {
         "SELECT" | "VALUES" => true,
         "WITH" => {
             let text = rest.to_ascii_uppercase();
-            !["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"]
-                .iter()
-                .any(|word| text.contains(word))
+            !["INSERT", "UPDATE", "DELETE", "REPLACE", "MERGE"].iter().any(|word| text.contains(word))
         }
         _ => false,
     }

@@ -17,11 +17,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout_at};
 
-use crate::settings::duration;
+use crate::settings::{LONGEST, duration};
 use crate::{Database, Engine, StorageError};
 
 /// Between two attempts to write the same batch.
 const PAUSE: Duration = Duration::from_millis(250);
+
+/// However much the operator allows, a transaction is no larger, and no more transactions are written side by side.
+const MOST_ROWS: usize = 100_000;
+const MOST_LANES: usize = 64;
 
 /// The waiting bytes are counted in units of this size.
 const UNIT: usize = 1024;
@@ -121,9 +125,7 @@ impl Receipt {
     /// # Errors
     /// What the batch failed with.
     pub async fn committed(self) -> Result<(), StorageError> {
-        self.0
-            .await
-            .unwrap_or_else(|_| Err(StorageError::Unavailable("the writer was stopped".to_owned())))
+        self.0.await.unwrap_or_else(|_| Err(StorageError::Unavailable("the writer was stopped".to_owned())))
     }
 }
 
@@ -139,20 +141,20 @@ impl<T: Send + Sync + 'static> GroupCommit<T> {
         let lanes = match database.engine() {
             // One writer, whatever happens.
             Engine::Sqlite => 1,
-            Engine::Postgres => settings.lanes.max(1),
+            Engine::Postgres => settings.lanes.clamp(1, MOST_LANES),
         };
         let batch = Arc::new(batch);
         let (closing, closed) = watch::channel(false);
         let mut senders = Vec::with_capacity(lanes);
         let mut writers = Vec::with_capacity(lanes);
         for _ in 0..lanes {
-            let (sender, arrivals) = mpsc::channel((settings.waiting_rows / lanes).max(1));
+            let (sender, arrivals) = mpsc::channel((settings.waiting_rows / lanes).clamp(1, Semaphore::MAX_PERMITS));
             let writer = Writer {
                 database: database.clone(),
                 batch: batch.clone(),
                 arrivals,
-                batch_rows: settings.batch_rows.max(1),
-                gather: settings.gather,
+                batch_rows: settings.batch_rows.clamp(1, MOST_ROWS),
+                gather: settings.gather.min(LONGEST),
             };
             senders.push(sender);
             writers.push(tokio::spawn(writer.run(closed.clone())));
@@ -165,7 +167,7 @@ impl<T: Send + Sync + 'static> GroupCommit<T> {
             size_of: Box::new(move |row| sizes.size(row)),
             room: Arc::new(Semaphore::new(units as usize)),
             units,
-            patience: settings.patience,
+            patience: settings.patience.min(LONGEST),
             closing,
             writers: Mutex::new(writers),
         }))
@@ -190,32 +192,16 @@ impl<T: Send + Sync + 'static> GroupCommit<T> {
         let closed = || StorageError::Unavailable("the writer is being closed".to_owned());
         let deadline = Instant::now() + inner.patience;
         // A row larger than all the room waits until it has all of it.
-        let units = u32::try_from((inner.size_of)(&row).div_ceil(UNIT))
-            .unwrap_or(u32::MAX)
-            .clamp(1, inner.units);
+        let units = u32::try_from((inner.size_of)(&row).div_ceil(UNIT)).unwrap_or(u32::MAX).clamp(1, inner.units);
         let lane = usize::try_from((inner.lane_of)(&row) % inner.lanes.len() as u64).unwrap_or_default();
         let place = async {
-            let room = inner
-                .room
-                .clone()
-                .acquire_many_owned(units)
-                .await
-                .map_err(|_| closed())?;
+            let room = inner.room.clone().acquire_many_owned(units).await.map_err(|_| closed())?;
             let place = inner.lanes[lane].reserve().await.map_err(|_| closed())?;
             Ok((room, place))
         };
-        let (room, place) = timeout_at(deadline.into(), place)
-            .await
-            .unwrap_or_else(|_| Err(full()))?;
+        let (room, place) = timeout_at(deadline.into(), place).await.unwrap_or_else(|_| Err(full()))?;
         let (decided, receipt) = oneshot::channel();
-        place.send(Waiting {
-            row,
-            ticket: Ticket {
-                decided,
-                deadline,
-                _room: room,
-            },
-        });
+        place.send(Waiting { row, ticket: Ticket { decided, deadline, _room: room } });
         Ok(Receipt(receipt))
     }
 
@@ -262,9 +248,7 @@ impl<T: Send + Sync + 'static, B: Batch<T>> Writer<T, B> {
                 }
             }
             let mut piece = Piece::of(waiting.drain(..));
-            piece.drop_impatient(&StorageError::Unavailable(
-                "waited too long for the database".to_owned(),
-            ));
+            piece.drop_impatient(&StorageError::Unavailable("waited too long for the database".to_owned()));
             self.write(piece).await;
         }
     }
@@ -276,9 +260,7 @@ impl<T: Send + Sync + 'static, B: Batch<T>> Writer<T, B> {
             if piece.rows.is_empty() {
                 continue;
             }
-            let attempt = AssertUnwindSafe(self.batch.write(&self.database, &piece.rows))
-                .catch_unwind()
-                .await;
+            let attempt = AssertUnwindSafe(self.batch.write(&self.database, &piece.rows)).catch_unwind().await;
             let result = attempt.unwrap_or_else(|_| Err(StorageError::Other("writing the batch panicked".to_owned())));
             match result {
                 Ok(()) => piece.decide(&Ok(())),
@@ -313,10 +295,7 @@ impl<T> Piece<T> {
     /// Keeps the first half and returns the second.
     fn split(&mut self) -> Piece<T> {
         let middle = self.rows.len() / 2;
-        Piece {
-            rows: self.rows.split_off(middle),
-            tickets: self.tickets.split_off(middle),
-        }
+        Piece { rows: self.rows.split_off(middle), tickets: self.tickets.split_off(middle) }
     }
 
     fn drop_impatient(&mut self, error: &StorageError) {

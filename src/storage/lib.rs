@@ -28,6 +28,7 @@ mod breaker;
 mod database;
 mod error;
 mod group_commit;
+mod lease;
 mod migrations;
 mod pool;
 mod postgres;

@@ -77,10 +77,7 @@ pub const fn number_of(name: &str) -> u32 {
         number = number * 10 + (name[at] - b'0') as u32;
         at += 1;
     }
-    assert!(
-        at > 0 && at < name.len() && name[at] == b'_',
-        "a migration is named like 0001_what_it_does"
-    );
+    assert!(at > 0 && at < name.len() && name[at] == b'_', "a migration is named like 0001_what_it_does");
     number
 }
 
@@ -137,29 +134,14 @@ pub(crate) async fn apply(database: &Database, sets: &[Migrations]) -> Result<Ve
         };
         let started = Instant::now();
         let Migration { number, name, sql } = *migration;
-        transaction
-            .script(sql)
-            .await
-            .map_err(|error| explain(module, name, error))?;
-        let now = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
+        transaction.script(sql).await.map_err(|error| explain(module, name, error))?;
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let now = i64::try_from(now.as_millis()).unwrap_or_default();
-        transaction
-            .execute(REMEMBER, values![module, number, name, checksum(sql), now])
-            .await?;
-        transaction
-            .commit()
-            .await
-            .map_err(|error| explain(module, name, error))?;
+        transaction.execute(REMEMBER, values![module, number, name, checksum(sql), now]).await?;
+        transaction.commit().await.map_err(|error| explain(module, name, error))?;
         let took = started.elapsed();
         tracing::info!("migration {module}/{name} applied in {took:.1?}");
-        done.push(AppliedMigration {
-            module,
-            number,
-            name,
-            took,
-        });
+        done.push(AppliedMigration { module, number, name, took });
         missing.remove(0);
     }
     Ok(done)
@@ -193,13 +175,7 @@ async fn begin(database: &Database) -> Result<Transaction, StorageError> {
 
 async fn read(transaction: &mut Transaction) -> Result<Vec<Applied>, StorageError> {
     let rows = transaction.fetch_all(READ, &[]).await?;
-    let read = |row: &Row| {
-        Ok(Applied {
-            module: row.text(0)?,
-            number: row.integer(1)?,
-            checksum: row.text(2)?,
-        })
-    };
+    let read = |row: &Row| Ok(Applied { module: row.text(0)?, number: row.integer(1)?, checksum: row.text(2)? });
     rows.iter().map(read).collect()
 }
 
@@ -226,10 +202,7 @@ fn plan<'a>(
                 });
             };
             if applied.checksum != checksum(migration.sql) {
-                return Err(StorageError::Changed {
-                    module: applied.module.clone(),
-                    name: migration.name.to_owned(),
-                });
+                return Err(StorageError::Changed { module: applied.module.clone(), name: migration.name.to_owned() });
             }
             expected += 1;
             if applied.number != expected {
@@ -240,33 +213,20 @@ fn plan<'a>(
                 )));
             }
         }
-        missing.extend(
-            known
-                .iter()
-                .skip(expected as usize)
-                .map(|migration| (set.module, migration)),
-        );
+        missing.extend(known.iter().skip(expected as usize).map(|migration| (set.module, migration)));
     }
     Ok(missing)
 }
 
 /// Whether the migrations of the program make sense by themselves.
 fn check(sets: &[Migrations]) -> Result<(), StorageError> {
-    let wrong = |module: &str, what: &str| {
-        Err(StorageError::Other(format!(
-            "the migrations of module {module:?} {what}"
-        )))
-    };
+    let wrong =
+        |module: &str, what: &str| Err(StorageError::Other(format!("the migrations of module {module:?} {what}")));
     for (index, set) in sets.iter().enumerate() {
         if sets[..index].iter().any(|other| other.module == set.module) {
             return wrong(set.module, "are given twice");
         }
-        let counted = |known: &[Migration]| {
-            known
-                .iter()
-                .zip(1..)
-                .all(|(migration, number)| migration.number == number)
-        };
+        let counted = |known: &[Migration]| known.iter().zip(1..).all(|(migration, number)| migration.number == number);
         if !counted(set.sqlite) || !counted(set.postgres) {
             return wrong(set.module, "are not counted 1, 2, 3, …");
         }

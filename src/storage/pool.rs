@@ -11,11 +11,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::error::Elapsed;
+use tokio::sync::Semaphore;
 use tokio::time::{timeout, timeout_at};
 
 use crate::breaker::{Admission, Breaker};
+use crate::lease::Lease;
 use crate::{Row, StorageError, Value};
 
 /// A connection that is silent for this long when greeted is gone.
@@ -23,9 +23,6 @@ const GREETING: Duration = Duration::from_secs(1);
 
 /// How long closing waits for what is under way.
 const FAREWELL: Duration = Duration::from_secs(5);
-
-/// A statement slower than this is worth a line in the log.
-const SLOW: Duration = Duration::from_secs(1);
 
 /// What the pool needs to know of an engine.
 pub(crate) trait Driver: Send + Sync + 'static {
@@ -71,11 +68,7 @@ pub(crate) struct Failure {
 
 impl Failure {
     pub(crate) fn of(error: StorageError) -> Failure {
-        Failure {
-            error,
-            lost: false,
-            untouched: false,
-        }
+        Failure { error, lost: false, untouched: false }
     }
 }
 
@@ -98,9 +91,9 @@ pub(crate) struct Habits {
 
 pub(crate) struct Pool<D: Driver>(Arc<Inner<D>>);
 
-struct Inner<D: Driver> {
+pub(crate) struct Inner<D: Driver> {
     driver: D,
-    habits: Habits,
+    pub(crate) habits: Habits,
     slots: Arc<Semaphore>,
     state: Mutex<State<D>>,
 }
@@ -247,20 +240,14 @@ impl<D: Driver> Pool<D> {
 }
 
 impl<D: Driver> Inner<D> {
-    fn unavailable(&self, what: &str) -> StorageError {
+    pub(crate) fn unavailable(&self, what: &str) -> StorageError {
         StorageError::Unavailable(format!("the database {} {what}", self.habits.name))
     }
 
     fn admit(&self) -> Result<Trial<'_, D>, StorageError> {
         match self.state.lock().breaker.admit(Instant::now()) {
-            Admission::Usual => Ok(Trial {
-                inner: self,
-                open: false,
-            }),
-            Admission::Trial => Ok(Trial {
-                inner: self,
-                open: true,
-            }),
+            Admission::Usual => Ok(Trial { inner: self, open: false }),
+            Admission::Trial => Ok(Trial { inner: self, open: true }),
             Admission::Refused => Err(self.unavailable("is away")),
         }
     }
@@ -282,16 +269,13 @@ impl<D: Driver> Inner<D> {
     }
 
     /// One connection broke: look at the others before using them.
-    fn doubt(&self) {
+    pub(crate) fn doubt(&self) {
         self.state.lock().doubted = Instant::now();
     }
 
-    fn take_back(&self, connection: D::Connection, born: Instant) {
+    pub(crate) fn take_back(&self, connection: D::Connection, born: Instant) {
         let now = Instant::now();
-        let too_old = self
-            .habits
-            .longest_life
-            .is_some_and(|life| now.duration_since(born) > life);
+        let too_old = self.habits.longest_life.is_some_and(|life| now.duration_since(born) > life);
         let mut retired = None;
         let mut state = self.state.lock();
         if state.closed || too_old {
@@ -299,17 +283,10 @@ impl<D: Driver> Inner<D> {
             drop(connection);
             return;
         }
-        state.idle.push_back(Idle {
-            connection,
-            born,
-            since: now,
-        });
+        state.idle.push_back(Idle { connection, born, since: now });
         if let Some(longest_idle) = self.habits.longest_idle
             && state.idle.len() > 1
-            && state
-                .idle
-                .front()
-                .is_some_and(|idle| now.duration_since(idle.since) > longest_idle)
+            && state.idle.front().is_some_and(|idle| now.duration_since(idle.since) > longest_idle)
         {
             retired = state.idle.pop_front();
         }
@@ -332,11 +309,7 @@ impl<D: Driver> Trial<'_, D> {
         let away = self.inner.state.lock().breaker.succeeded(Instant::now());
         if let Some(away) = away {
             let seconds = away.as_secs_f32();
-            tracing::info!(
-                storage.away_seconds = seconds,
-                "the database {} is back",
-                self.inner.habits.name
-            );
+            tracing::info!(storage.away_seconds = seconds, "the database {} is back", self.inner.habits.name);
         }
     }
 
@@ -359,163 +332,5 @@ impl<D: Driver> Drop for Trial<'_, D> {
         if self.open {
             self.inner.state.lock().breaker.undecided(Instant::now());
         }
-    }
-}
-
-/// A connection in use. Dropped in the middle of something, it is brought back to rest (or given up) first.
-pub(crate) struct Lease<D: Driver> {
-    inner: Arc<Inner<D>>,
-    connection: Option<D::Connection>,
-    permit: Option<OwnedSemaphorePermit>,
-    born: Instant,
-    /// A statement is under way.
-    busy: bool,
-    in_transaction: bool,
-    lost: bool,
-    /// When the statement under way began.
-    started: Instant,
-    /// How long each statement may take.
-    pub(crate) patience: Duration,
-}
-
-impl<D: Driver> Lease<D> {
-    fn new(inner: &Arc<Inner<D>>, permit: OwnedSemaphorePermit, connection: D::Connection, born: Instant) -> Self {
-        Lease {
-            inner: inner.clone(),
-            connection: Some(connection),
-            permit: Some(permit),
-            born,
-            busy: false,
-            in_transaction: false,
-            lost: false,
-            started: Instant::now(),
-            patience: inner.habits.statement_timeout,
-        }
-    }
-
-    /// Runs one statement. After a failure with `lost` the connection is not used again.
-    pub(crate) async fn run(
-        &mut self,
-        sql: &'static str,
-        values: &[Value<'_>],
-        deadline: Instant,
-    ) -> Result<Answer, Failure> {
-        let deadline = deadline.min(Instant::now() + self.patience);
-        let connection = self.connection()?;
-        let result = timeout_at(deadline.into(), D::run(connection, sql, values)).await;
-        let took = self.started.elapsed();
-        if took > SLOW {
-            let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            tracing::warn!(
-                storage.milliseconds = milliseconds,
-                storage.statement = sql,
-                "a slow statement"
-            );
-        }
-        self.settle(result)
-    }
-
-    /// Runs several statements without values.
-    pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Failure> {
-        let deadline = Instant::now() + self.patience;
-        let connection = self.connection()?;
-        let result = timeout_at(deadline.into(), D::script(connection, sql)).await;
-        self.settle(result)
-    }
-
-    async fn begin(&mut self, deadline: Instant) -> Result<(), Failure> {
-        let deadline = deadline.min(Instant::now() + self.patience);
-        // Whatever becomes of it, a rollback does no harm.
-        self.in_transaction = true;
-        let connection = self.connection()?;
-        let result = timeout_at(deadline.into(), D::script(connection, D::BEGIN)).await;
-        self.settle(result)
-    }
-
-    /// Ends the transaction with `COMMIT` or `ROLLBACK`.
-    pub(crate) async fn finish(mut self, sql: &'static str) -> Result<(), StorageError> {
-        self.script(sql).await.map_err(|failure| failure.error)?;
-        self.in_transaction = false;
-        Ok(())
-    }
-
-    fn connection(&mut self) -> Result<&mut D::Connection, Failure> {
-        self.busy = true;
-        self.started = Instant::now();
-        match &mut self.connection {
-            Some(connection) if !self.lost => Ok(connection),
-            _ => Err(Failure::of(self.inner.unavailable("broke the connection"))),
-        }
-    }
-
-    fn settle<T>(&mut self, result: Result<Result<T, Failure>, Elapsed>) -> Result<T, Failure> {
-        match result {
-            Ok(Ok(value)) => {
-                self.busy = false;
-                Ok(value)
-            }
-            Ok(Err(failure)) => {
-                self.busy = false;
-                if failure.lost {
-                    self.lost = true;
-                    self.inner.doubt();
-                }
-                Err(failure)
-            }
-            Err(_elapsed) => {
-                // Still busy. A server would have ended the statement by itself, so it is the connection that is dead,
-                // and so may be the others; SQLite is merely slow, and its connection is waited for.
-                if self.inner.habits.greet_after.is_some() {
-                    self.lost = true;
-                    self.inner.doubt();
-                }
-                Err(Failure {
-                    lost: self.lost,
-                    ..Failure::of(self.inner.unavailable("did not answer in time"))
-                })
-            }
-        }
-    }
-}
-
-impl<D: Driver> Drop for Lease<D> {
-    fn drop(&mut self) {
-        let Some(mut connection) = self.connection.take() else {
-            return;
-        };
-        if self.lost {
-            return;
-        }
-        let inner = self.inner.clone();
-        let born = self.born;
-        if !self.busy && !self.in_transaction {
-            inner.take_back(connection, born);
-            return;
-        }
-        // Somebody gave up in the middle. The place stays taken until the connection is at rest.
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
-            return;
-        };
-        let permit = self.permit.take();
-        let in_transaction = self.in_transaction;
-        runtime.spawn(async move {
-            let rest = async {
-                if in_transaction {
-                    D::script(&mut connection, "ROLLBACK").await.is_ok()
-                } else {
-                    D::greet(&mut connection).await
-                }
-            };
-            let rested = if inner.habits.irreplaceable {
-                rest.await;
-                true
-            } else {
-                timeout(inner.habits.statement_timeout, rest).await.unwrap_or(false)
-            };
-            if rested {
-                inner.take_back(connection, born);
-            }
-            drop(permit);
-        });
     }
 }

@@ -80,9 +80,7 @@ impl Postgres {
             longest_idle: Some(LONGEST_IDLE),
             irreplaceable: false,
         };
-        let postgres = Postgres {
-            pool: Pool::new(driver, habits),
-        };
+        let postgres = Postgres { pool: Pool::new(driver, habits) };
         postgres.check(&name).await?;
         Ok(postgres)
     }
@@ -91,9 +89,7 @@ impl Postgres {
     async fn check(&self, name: &str) -> Result<(), StorageError> {
         let answer = self.pool.run(CHECK, &[], true).await?;
         let Some(row) = answer.rows.first() else {
-            return Err(StorageError::Other(format!(
-                "the database {name} does not say who it is"
-            )));
+            return Err(StorageError::Other(format!("the database {name} does not say who it is")));
         };
         let encoding = row.text(2)?;
         if encoding != "UTF8" {
@@ -109,10 +105,7 @@ impl Postgres {
         }
         let version = row.integer(3)?;
         if version < 130_000 {
-            tracing::warn!(
-                "the database {name} is PostgreSQL {}; 13 or later is wanted",
-                version / 10_000
-            );
+            tracing::warn!("the database {name} is PostgreSQL {}; 13 or later is wanted", version / 10_000);
         }
         if row.text(0)? == "off" {
             tracing::warn!(
@@ -135,9 +128,7 @@ impl Driver for PostgresDriver {
     const BEGIN: &'static str = "BEGIN";
 
     async fn connect(&self) -> Result<PgConnection, Failure> {
-        PgConnection::connect_with(&self.options)
-            .await
-            .map_err(|error| self.explain(error))
+        PgConnection::connect_with(&self.options).await.map_err(|error| self.explain(error))
     }
 
     async fn greet(connection: &mut PgConnection) -> bool {
@@ -147,10 +138,7 @@ impl Driver for PostgresDriver {
     async fn run(connection: &mut PgConnection, sql: &'static str, values: &[Value<'_>]) -> Result<Answer, Failure> {
         let (arguments, keep_prepared) = arguments(values).map_err(Failure::of)?;
         let query = sqlx::query_with(sql, arguments).persistent(keep_prepared);
-        let mut answer = Answer {
-            affected: 0,
-            rows: Vec::new(),
-        };
+        let mut answer = Answer { affected: 0, rows: Vec::new() };
         let mut results = connection.fetch_many(query);
         while let Some(result) = results.try_next().await.map_err(failure)? {
             match result {
@@ -162,11 +150,7 @@ impl Driver for PostgresDriver {
     }
 
     async fn script(connection: &mut PgConnection, sql: &'static str) -> Result<(), Failure> {
-        connection
-            .execute(sqlx::raw_sql(sql))
-            .await
-            .map(|_| ())
-            .map_err(failure)
+        connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()).map_err(failure)
     }
 
     async fn close(connection: PgConnection) {
@@ -178,14 +162,8 @@ impl Driver for PostgresDriver {
 impl PostgresDriver {
     /// Why connecting failed, in one line with what to do.
     fn explain(&self, error: sqlx::Error) -> Failure {
-        let PostgresDriver {
-            name, user, database, ..
-        } = self;
-        let code = error
-            .as_database_error()
-            .and_then(|error| error.code())
-            .unwrap_or_default()
-            .into_owned();
+        let PostgresDriver { name, user, database, .. } = self;
+        let code = error.as_database_error().and_then(|error| error.code()).unwrap_or_default().into_owned();
         let reason = match &error {
             sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 "nothing listens there; is PostgreSQL running, and are host and port of [storage] url right?".to_owned()

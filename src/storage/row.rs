@@ -112,9 +112,7 @@ impl Row {
     }
 
     fn value<'a>(&self, row: &'a PgRow, index: usize) -> Result<Option<PgValueRef<'a>>, StorageError> {
-        let value = row
-            .try_get_raw(index)
-            .map_err(|_| self.corrupt(index, "is not part of the answer".to_owned()))?;
+        let value = row.try_get_raw(index).map_err(|_| self.corrupt(index, "is not part of the answer".to_owned()))?;
         Ok((!value.is_null()).then_some(value))
     }
 
@@ -127,10 +125,7 @@ impl Row {
             Inner::Sqlite(_, names) => names.get(index).map(|name| name.to_string()),
             Inner::Postgres(row) => row.columns().get(index).map(|column| column.name().to_owned()),
         };
-        StorageError::Corrupt {
-            column: name.unwrap_or_else(|| index.to_string()),
-            reason,
-        }
+        StorageError::Corrupt { column: name.unwrap_or_else(|| index.to_string()), reason }
     }
 }
 

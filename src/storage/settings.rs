@@ -6,6 +6,11 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+const SHORTEST: Duration = Duration::from_millis(10);
+
+/// The longest time that is waited for anything.
+pub(crate) const LONGEST: Duration = Duration::from_secs(24 * 3600);
+
 /// Which database, and how patiently it is asked.
 #[derive(Clone, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -41,10 +46,7 @@ impl Default for Settings {
 impl Settings {
     /// The defaults for this URL.
     pub fn for_url(url: impl Into<String>) -> Settings {
-        Settings {
-            url: url.into(),
-            ..Settings::default()
-        }
+        Settings { url: url.into(), ..Settings::default() }
     }
 
     /// Which engine the URL names.
@@ -64,6 +66,15 @@ impl Settings {
         }
     }
 
+    /// With times that can be reckoned with: "without end" is a day, and nothing is quicker than it can be.
+    pub(crate) fn within_reason(&self) -> Settings {
+        Settings {
+            acquire_timeout: self.acquire_timeout.clamp(SHORTEST, LONGEST),
+            statement_timeout: self.statement_timeout.clamp(SHORTEST, LONGEST),
+            ..self.clone()
+        }
+    }
+
     /// The URL without its password, for logs and messages.
     pub fn redacted_url(&self) -> String {
         redact(&self.url)
@@ -80,6 +91,10 @@ fn redact(url: &str) -> String {
         Some((rest, parameters)) => (rest, Some(parameters)),
         None => (rest, None),
     };
+    if parameters.is_some_and(|parameters| parameters.contains('@')) {
+        // Perhaps a password with a '?' that nobody encoded: nothing of this is safe to show.
+        return format!("{start}…");
+    }
     // A password may hold '/' and '@' when somebody forgot to encode them, so what precedes the last '@' is the user.
     let mut redacted = start;
     match rest.rsplit_once('@') {
@@ -91,10 +106,8 @@ fn redact(url: &str) -> String {
         None => redacted.push_str(rest),
     }
     if let Some(parameters) = parameters {
-        let kept: Vec<&str> = parameters
-            .split('&')
-            .filter(|parameter| !parameter.to_ascii_lowercase().contains("password"))
-            .collect();
+        let kept: Vec<&str> =
+            parameters.split('&').filter(|parameter| !parameter.to_ascii_lowercase().contains("password")).collect();
         if !kept.is_empty() {
             redacted.push('?');
             redacted.push_str(&kept.join("&"));
@@ -193,5 +206,55 @@ pub(crate) mod duration {
                 .map(Duration::from_millis)
                 .ok_or_else(|| E::invalid_value(serde::de::Unexpected::Str(text), &self))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_url_is_shown_without_its_password() {
+        for (url, shown) in [
+            ("postgres://waxwing:hunter2@db.example:5432/waxwing", "postgres://waxwing@db.example:5432/waxwing"),
+            ("postgres://waxwing@db.example/waxwing", "postgres://waxwing@db.example/waxwing"),
+            ("postgres://db.example/waxwing", "postgres://db.example/waxwing"),
+            ("postgres://w:hun/ter2@x@db/waxwing", "postgres://w@db/waxwing"),
+            ("postgres://w:hun?ter2@db/waxwing", "postgres://…"),
+            ("postgres://db/w?password=hunt@er2", "postgres://…"),
+            ("postgres://db/w?user=x&password=hunter2&sslmode=require", "postgres://db/w?user=x&sslmode=require"),
+            ("postgres://db/w?PASSWORD=hunter2", "postgres://db/w"),
+            ("sqlite:data/wax@wing.db", "sqlite:data/wax@wing.db"),
+        ] {
+            assert_eq!(Settings::for_url(url).redacted_url(), shown);
+        }
+        let settings = Settings::for_url("postgres://waxwing:hunter2@db/waxwing");
+        assert!(!format!("{settings:?}").contains("hunter2"));
+    }
+
+    #[test]
+    fn an_empty_table_gives_the_defaults_and_unknown_keys_are_refused() {
+        assert_eq!(toml::from_str::<Settings>("").unwrap(), Settings::default());
+        let settings: Settings = toml::from_str(
+            "url = 'postgres://w@db/w'\nconnections = 20\nacquire_timeout = '500ms'\nstatement_timeout = 7",
+        )
+        .unwrap();
+        assert_eq!(settings.engine().unwrap(), Engine::Postgres);
+        assert_eq!(settings.connections, Some(20));
+        assert_eq!(settings.acquire_timeout, Duration::from_millis(500));
+        assert_eq!(settings.statement_timeout, Duration::from_secs(7));
+        let again: Settings = toml::from_str(&toml::to_string(&settings).unwrap()).unwrap();
+        assert_eq!(again, settings);
+        for wrong in ["pool = 3", "acquire_timeout = '5 parsecs'", "acquire_timeout = -1", "statement_timeout = ''"] {
+            assert!(toml::from_str::<Settings>(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_without_end_can_be_reckoned_with() {
+        let endless =
+            Settings { acquire_timeout: Duration::MAX, statement_timeout: Duration::ZERO, ..Settings::default() };
+        let settings = endless.within_reason();
+        assert_eq!((settings.acquire_timeout, settings.statement_timeout), (LONGEST, SHORTEST));
     }
 }

@@ -61,17 +61,8 @@ impl Sqlite {
         let Some(path) = path(&settings.url)? else {
             // Each connection to a database in memory would have its own, so there is one connection.
             let options = options.in_memory(true);
-            let writer = Pool::new(
-                SqliteDriver {
-                    options,
-                    name: name.clone(),
-                },
-                habits(1, true),
-            );
-            return Ok(Sqlite {
-                readers: writer.clone(),
-                writer,
-            });
+            let writer = Pool::new(SqliteDriver { options, name: name.clone() }, habits(1, true));
+            return Ok(Sqlite { readers: writer.clone(), writer });
         };
         make_file(&path).map_err(|(path, error)| {
             StorageError::Unavailable(format!(
@@ -88,26 +79,16 @@ impl Sqlite {
                 .pragma("journal_size_limit", "67108864"),
             name: name.clone(),
         };
-        let reader = SqliteDriver {
-            options: options.pragma("query_only", "ON"),
-            name: name.clone(),
-        };
+        let reader = SqliteDriver { options: options.pragma("query_only", "ON"), name: name.clone() };
         let sqlite = Sqlite {
             writer: Pool::new(writer, habits(1, false)),
-            readers: Pool::new(
-                reader,
-                habits(settings.connections.unwrap_or(DEFAULT_READERS).max(1), false),
-            ),
+            readers: Pool::new(reader, habits(settings.connections.unwrap_or(DEFAULT_READERS).max(1), false)),
         };
         // Opens the writer now, so that a file that is no database is told at start.
-        sqlite
-            .writer
-            .run("SELECT count(*) FROM sqlite_schema", &[], true)
-            .await
-            .map_err(|error| match error {
-                StorageError::Unavailable(_) => error,
-                error => StorageError::Other(format!("cannot use the database {name}: {error}")),
-            })?;
+        sqlite.writer.run("SELECT count(*) FROM sqlite_schema", &[], true).await.map_err(|error| match error {
+            StorageError::Unavailable(_) => error,
+            error => StorageError::Other(format!("cannot use the database {name}: {error}")),
+        })?;
         Ok(sqlite)
     }
 }
@@ -125,11 +106,7 @@ fn path(url: &str) -> Result<Option<PathBuf>, StorageError> {
         )));
     }
     // SQLite reads "file:" as the start of an URL of its own.
-    Ok(Some(if path.starts_with("file:") {
-        Path::new(".").join(path)
-    } else {
-        PathBuf::from(path)
-    }))
+    Ok(Some(if path.starts_with("file:") { Path::new(".").join(path) } else { PathBuf::from(path) }))
 }
 
 /// Makes folder and file when they are missing, for the eyes of the owner only. SQLite gives the files it puts beside
@@ -151,10 +128,7 @@ fn make_file(path: &Path) -> Result<(), (PathBuf, io::Error)> {
     if let Ok(metadata) = file.metadata()
         && std::os::unix::fs::MetadataExt::mode(&metadata) & 0o077 != 0
     {
-        tracing::warn!(
-            "{} can be read by other users of this machine; run: chmod 600 {0}",
-            path.display()
-        );
+        tracing::warn!("{} can be read by other users of this machine; run: chmod 600 {0}", path.display());
     }
     drop(file);
     Ok(())
@@ -197,10 +171,7 @@ impl Driver for SqliteDriver {
         values: &[Value<'_>],
     ) -> Result<Answer, Failure> {
         let query = sqlx::query_with(sql, arguments(values).map_err(Failure::of)?);
-        let mut answer = Answer {
-            affected: 0,
-            rows: Vec::new(),
-        };
+        let mut answer = Answer { affected: 0, rows: Vec::new() };
         // Always to the end, also for one row: a statement that is reset half way commits without saying whether that
         // went well.
         let mut results = connection.fetch_many(query);
@@ -218,11 +189,7 @@ impl Driver for SqliteDriver {
     }
 
     async fn script(connection: &mut SqliteConnection, sql: &'static str) -> Result<(), Failure> {
-        connection
-            .execute(sqlx::raw_sql(sql))
-            .await
-            .map(|_| ())
-            .map_err(failure)
+        connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()).map_err(failure)
     }
 
     async fn close(connection: SqliteConnection) {
@@ -233,9 +200,7 @@ impl Driver for SqliteDriver {
 
 /// Copies a row out of the engine's own values, which may not be read by two threads at a time.
 fn cells(row: &SqliteRow) -> Vec<Cell> {
-    (0..row.len())
-        .map(|index| cell(row, index).unwrap_or_else(|error| Cell::Unreadable(error.to_string())))
-        .collect()
+    (0..row.len()).map(|index| cell(row, index).unwrap_or_else(|error| Cell::Unreadable(error.to_string()))).collect()
 }
 
 fn cell(row: &SqliteRow, index: usize) -> Result<Cell, sqlx::error::BoxDynError> {
@@ -309,11 +274,9 @@ fn json_texts(texts: &[&str]) -> String {
 fn failure(error: sqlx::Error) -> Failure {
     let sqlx::Error::Database(error) = error else {
         return match error {
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => Failure {
-                lost: true,
-                untouched: false,
-                error: StorageError::Unavailable(error.to_string()),
-            },
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => {
+                Failure { lost: true, untouched: false, error: StorageError::Unavailable(error.to_string()) }
+            }
             error => Failure::of(StorageError::Other(error.to_string())),
         };
     };

@@ -32,9 +32,7 @@ enum Remains {
 /// When it cannot be made; tests fail loudly, they do not skip.
 pub async fn fresh(engine: Engine) -> (Database, Guard) {
     let guard = fresh_settings(engine).await;
-    let database = Database::open(&guard.settings)
-        .await
-        .unwrap_or_else(|error| panic!("{error}"));
+    let database = Database::open(&guard.settings).await.unwrap_or_else(|error| panic!("{error}"));
     (database, guard)
 }
 
@@ -59,20 +57,14 @@ pub async fn fresh_settings(engine: Engine) -> Guard {
     let (url, remains) = match engine {
         Engine::Sqlite => {
             let folder = std::env::temp_dir().join(name);
-            (
-                format!("sqlite:{}", folder.join("test.db").display()),
-                Remains::Folder(folder),
-            )
+            (format!("sqlite:{}", folder.join("test.db").display()), Remains::Folder(folder))
         }
         Engine::Postgres => {
             on_server(&format!("CREATE DATABASE {name} TEMPLATE template0")).await;
             (url_of(&server_url(), &name), Remains::Database(name))
         }
     };
-    Guard {
-        settings: Settings::for_url(url),
-        remains,
-    }
+    Guard { settings: Settings::for_url(url), remains }
 }
 
 /// Runs a test with a fresh database with the tables of these modules, in a runtime of its own with two threads. The
@@ -85,10 +77,7 @@ where
     F: FnOnce(Database) -> R,
     R: Future<Output = ()>,
 {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime starts").block_on(async {
         let (database, _guard) = fresh_with(engine, sets).await;
         test(database).await;
@@ -98,7 +87,7 @@ where
 /// Makes two tests of each function: `name::sqlite` and `name::postgres`, each with a fresh database that has the tables
 /// of the given modules.
 ///
-/// ```ignore
+/// ```text
 /// waxwing_storage::on_both_engines! {
 ///     [MIGRATIONS];
 ///

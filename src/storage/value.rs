@@ -48,11 +48,7 @@ impl Value<'_> {
             Value::Texts(texts) => !texts.iter().any(|text| text.contains('\0')),
             _ => true,
         };
-        if clean {
-            Ok(())
-        } else {
-            Err(StorageError::Other("a text holds a NUL character".to_owned()))
-        }
+        if clean { Ok(()) } else { Err(StorageError::Other("a text holds a NUL character".to_owned())) }
     }
 }
 

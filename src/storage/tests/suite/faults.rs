@@ -54,13 +54,7 @@ async fn f3_killed_backends_are_noticed_and_replaced() {
         for call in calls {
             call.await.unwrap().unwrap();
         }
-        let killed = other
-            .fetch_optional(KILL_ALL, &[])
-            .await
-            .unwrap()
-            .unwrap()
-            .integer(0)
-            .unwrap();
+        let killed = other.fetch_optional(KILL_ALL, &[]).await.unwrap().unwrap().integer(0).unwrap();
         assert!(killed >= 5, "{killed} backends killed");
         if round % 2 == 0 {
             // What only reads does not even notice.
@@ -86,20 +80,14 @@ async fn f3_a_transaction_begins_on_a_living_connection_although_the_last_one_wa
         database.fetch_all(COUNT, &[]).await.unwrap();
         other.fetch_all(KILL_ALL, &[]).await.unwrap();
         let mut transaction = database.begin().await.unwrap();
-        transaction
-            .execute(INSERT, values![id, id.to_string(), b"", 0])
-            .await
-            .unwrap();
+        transaction.execute(INSERT, values![id, id.to_string(), b"", 0]).await.unwrap();
         transaction.commit().await.unwrap();
     }
     // Killed in the middle: nothing of it stays, and the next one works.
     let mut transaction = database.begin().await.unwrap();
     transaction.execute(INSERT, values![10, "ten", b"", 0]).await.unwrap();
     other.fetch_all(KILL_ALL, &[]).await.unwrap();
-    let error = transaction
-        .execute(INSERT, values![11, "eleven", b"", 0])
-        .await
-        .unwrap_err();
+    let error = transaction.execute(INSERT, values![11, "eleven", b"", 0]).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     assert!(transaction.commit().await.is_err());
     let rows = database.fetch_optional(COUNT, &[]).await.unwrap().unwrap();
@@ -176,11 +164,7 @@ async fn f4_a_silent_database_is_given_up_in_bounded_time_and_returns_by_itself(
             refused += 1;
         }
     }
-    assert!(
-        refused >= 15,
-        "{refused} of 20 failed fast within {:?}",
-        quick.elapsed()
-    );
+    assert!(refused >= 15, "{refused} of 20 failed fast within {:?}", quick.elapsed());
     assert!(start.elapsed() < Duration::from_secs(20));
     proxy.restore().await;
     let took = until_back(&database, 2).await;
@@ -210,12 +194,8 @@ async fn a_connection_that_was_cancelled_on_a_silent_line_does_not_hold_its_plac
     database.close().await;
     let (mut proxy, settings) = Proxy::to(&guard.settings).await;
     let patience = Duration::from_millis(300);
-    let settings = Settings {
-        connections: Some(2),
-        acquire_timeout: patience,
-        statement_timeout: patience,
-        ..settings
-    };
+    let settings =
+        Settings { connections: Some(2), acquire_timeout: patience, statement_timeout: patience, ..settings };
     let database = Database::open(&settings).await.unwrap();
     proxy.silence();
     for _ in 0..2 {
@@ -231,12 +211,7 @@ async fn connections_are_reused_and_bounded() {
     let (database, guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
     database.close().await;
     let (proxy, settings) = Proxy::to(&guard.settings).await;
-    let database = Database::open(&Settings {
-        connections: Some(3),
-        ..settings
-    })
-    .await
-    .unwrap();
+    let database = Database::open(&Settings { connections: Some(3), ..settings }).await.unwrap();
     for id in 0..50 {
         insert(&database, id).await.unwrap();
     }
@@ -258,12 +233,7 @@ async fn a_statement_that_runs_too_long_is_ended_and_the_next_one_works() {
     let (database, guard) = fresh(Engine::Postgres).await;
     drop(database);
     let statement_timeout = Duration::from_millis(400);
-    let database = Database::open(&Settings {
-        statement_timeout,
-        ..guard.settings.clone()
-    })
-    .await
-    .unwrap();
+    let database = Database::open(&Settings { statement_timeout, ..guard.settings.clone() }).await.unwrap();
     let start = Instant::now();
     let error = database.execute("SELECT pg_sleep(30)", &[]).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
@@ -277,11 +247,7 @@ async fn when_all_connections_are_taken_a_caller_waits_no_longer_than_configured
         let (database, guard) = fresh(engine).await;
         drop(database);
         let acquire_timeout = Duration::from_millis(300);
-        let settings = Settings {
-            acquire_timeout,
-            connections: Some(1),
-            ..guard.settings.clone()
-        };
+        let settings = Settings { acquire_timeout, connections: Some(1), ..guard.settings.clone() };
         let database = Database::open(&settings).await.unwrap();
         let held = database.begin().await.unwrap();
         let start = Instant::now();
@@ -301,10 +267,7 @@ async fn a_plan_made_for_an_old_schema_is_made_again() {
     insert(&database, 1).await.unwrap();
     database.fetch_all(ALL, &[]).await.unwrap();
     let other = Database::open(&guard.settings).await.unwrap();
-    other
-        .execute("ALTER TABLE items ADD COLUMN more TEXT", &[])
-        .await
-        .unwrap();
+    other.execute("ALTER TABLE items ADD COLUMN more TEXT", &[]).await.unwrap();
     let rows = database.fetch_all(ALL, &[]).await.unwrap();
     assert_eq!(rows[0].optional_text(4).unwrap(), None);
 }
@@ -316,10 +279,7 @@ async fn f8_a_full_disk_is_unavailable_and_reading_goes_on() {
     let body = vec![7u8; 4000];
     let mut written = 0;
     let error = loop {
-        match database
-            .execute(INSERT, values![written, written.to_string(), &body, 0])
-            .await
-        {
+        match database.execute(INSERT, values![written, written.to_string(), &body, 0]).await {
             Ok(_) => written += 1,
             Err(error) => break error,
         }
@@ -327,10 +287,7 @@ async fn f8_a_full_disk_is_unavailable_and_reading_goes_on() {
     };
     assert!(error.is_unavailable(), "{error}");
     let mut transaction = database.begin().await.unwrap();
-    let error = transaction
-        .execute(INSERT, values![1000, "x", &body, 0])
-        .await
-        .unwrap_err();
+    let error = transaction.execute(INSERT, values![1000, "x", &body, 0]).await.unwrap_err();
     assert!(error.is_unavailable(), "{error}");
     drop(transaction);
     let rows = database.fetch_optional(COUNT, &[]).await.unwrap().unwrap();
@@ -343,12 +300,7 @@ async fn f8_a_full_disk_is_unavailable_and_reading_goes_on() {
 async fn a_file_that_another_process_holds_is_waited_for_and_then_unavailable() {
     let (database, guard) = fresh_with(Engine::Sqlite, &[ITEMS]).await;
     let statement_timeout = Duration::from_millis(500);
-    let other = Database::open(&Settings {
-        statement_timeout,
-        ..guard.settings.clone()
-    })
-    .await
-    .unwrap();
+    let other = Database::open(&Settings { statement_timeout, ..guard.settings.clone() }).await.unwrap();
     let mut held = database.begin().await.unwrap();
     held.execute(INSERT, values![1, "held", b"", 0]).await.unwrap();
     let start = Instant::now();

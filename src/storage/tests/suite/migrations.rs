@@ -5,11 +5,7 @@ use waxwing_storage::{Database, Engine, Migration, Migrations, StorageError, mig
 
 use crate::schema::{COUNT, ITEMS};
 
-const FIRST: Migration = Migration {
-    number: 1,
-    name: "0001_notes",
-    sql: "CREATE TABLE notes (id BIGINT PRIMARY KEY)",
-};
+const FIRST: Migration = Migration { number: 1, name: "0001_notes", sql: "CREATE TABLE notes (id BIGINT PRIMARY KEY)" };
 const SECOND: Migration = Migration {
     number: 2,
     name: "0002_text",
@@ -17,11 +13,7 @@ const SECOND: Migration = Migration {
 };
 
 const fn notes(files: &'static [Migration]) -> Migrations {
-    Migrations {
-        module: "notes",
-        sqlite: files,
-        postgres: files,
-    }
+    Migrations { module: "notes", sqlite: files, postgres: files }
 }
 
 const NOTES_1: Migrations = notes(&[FIRST]);

@@ -40,20 +40,8 @@ impl Proxy {
         let accepted = Arc::new(AtomicUsize::new(0));
         let line = watch::channel(Line::Open).0;
         let accepting = tokio::spawn(accept(listener, there, line.subscribe(), accepted.clone()));
-        let settings = Settings {
-            url: format!("{scheme}://{user}@{here}/{database}"),
-            ..settings.clone()
-        };
-        (
-            Proxy {
-                line,
-                here,
-                there,
-                accepted,
-                accepting,
-            },
-            settings,
-        )
+        let settings = Settings { url: format!("{scheme}://{user}@{here}/{database}"), ..settings.clone() };
+        (Proxy { line, here, there, accepted, accepting }, settings)
     }
 
     pub fn cut(&self) {

@@ -7,14 +7,8 @@ use waxwing_storage::{Database, Engine, Settings, StorageError};
 
 async fn refusal(url: &str) -> StorageError {
     let start = Instant::now();
-    let settings = Settings {
-        acquire_timeout: Duration::from_secs(2),
-        ..Settings::for_url(url)
-    };
-    let error = Database::open(&settings)
-        .await
-        .err()
-        .unwrap_or_else(|| panic!("{url} opened"));
+    let settings = Settings { acquire_timeout: Duration::from_secs(2), ..Settings::for_url(url) };
+    let error = Database::open(&settings).await.err().unwrap_or_else(|| panic!("{url} opened"));
     assert!(start.elapsed() < Duration::from_secs(4), "{url}: {:?}", start.elapsed());
     let text = error.to_string();
     assert!(!text.contains('\n'), "one line: {text}");
@@ -45,10 +39,7 @@ async fn a_missing_database_says_how_to_make_it() {
     let guard = fresh_settings(Engine::Postgres).await;
     let (server, _) = guard.settings.url.rsplit_once('/').unwrap();
     let error = refusal(&format!("{server}/no_such_database")).await.to_string();
-    assert!(
-        error.contains("does not exist") && error.contains("createdb --owner="),
-        "{error}"
-    );
+    assert!(error.contains("does not exist") && error.contains("createdb --owner="), "{error}");
 }
 
 #[tokio::test]
@@ -70,18 +61,12 @@ async fn a_url_that_names_no_database_is_refused() {
 async fn a_database_that_cannot_keep_every_character_is_refused() {
     let (database, guard) = fresh(Engine::Postgres).await;
     database
-        .execute(
-            "CREATE DATABASE latin_1_for_a_test TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'",
-            &[],
-        )
+        .execute("CREATE DATABASE latin_1_for_a_test TEMPLATE template0 ENCODING 'LATIN1' LOCALE 'C'", &[])
         .await
         .unwrap();
     let (server, _) = guard.settings.url.rsplit_once('/').unwrap();
     let error = refusal(&format!("{server}/latin_1_for_a_test")).await;
-    database
-        .execute("DROP DATABASE latin_1_for_a_test WITH (FORCE)", &[])
-        .await
-        .unwrap();
+    database.execute("DROP DATABASE latin_1_for_a_test WITH (FORCE)", &[]).await.unwrap();
     assert!(error.to_string().contains("LATIN1"), "{error}");
 }
 
@@ -93,9 +78,7 @@ async fn the_sqlite_file_and_its_folder_are_for_the_owner_only() {
     let path = std::path::PathBuf::from(guard.settings.url.strip_prefix("sqlite:").unwrap());
     let folder = path.parent().unwrap();
     let deep = folder.join("a/b/waxwing.db");
-    let database = Database::open(&Settings::for_url(format!("sqlite:{}", deep.display())))
-        .await
-        .unwrap();
+    let database = Database::open(&Settings::for_url(format!("sqlite:{}", deep.display()))).await.unwrap();
     database.execute("CREATE TABLE t (id BIGINT)", &[]).await.unwrap();
     let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(deep.parent().unwrap()), 0o700);
@@ -107,10 +90,7 @@ async fn the_sqlite_file_and_its_folder_are_for_the_owner_only() {
     assert_eq!(pragma("PRAGMA synchronous").await.integer(0).unwrap(), 2, "FULL");
     assert_eq!(pragma("PRAGMA foreign_keys").await.integer(0).unwrap(), 1);
     database.close().await;
-    assert!(
-        !deep.with_file_name("waxwing.db-wal").exists(),
-        "everything is in the one file"
-    );
+    assert!(!deep.with_file_name("waxwing.db-wal").exists(), "everything is in the one file");
 }
 
 #[tokio::test]
@@ -121,16 +101,20 @@ async fn a_path_that_cannot_be_used_says_why() {
     std::fs::create_dir_all(folder).unwrap();
     let error = refusal(&format!("sqlite:{}", folder.display())).await;
     assert!(error.to_string().contains("must be able to read and write"), "{error}");
-    std::fs::write(
-        path,
-        "this is not a database, but it is long enough to be taken for one".repeat(20),
-    )
-    .unwrap();
+    std::fs::write(path, "this is not a database, but it is long enough to be taken for one".repeat(20)).unwrap();
     let error = refusal(&guard.settings.url).await;
-    assert!(
-        matches!(&error, StorageError::Other(text) if text.contains("damaged")),
-        "{error}"
-    );
+    assert!(matches!(&error, StorageError::Other(text) if text.contains("damaged")), "{error}");
+}
+
+#[tokio::test]
+async fn times_without_end_do_no_harm() {
+    for engine in Engine::ALL {
+        let guard = fresh_settings(engine).await;
+        let (acquire_timeout, statement_timeout) = (Duration::MAX, Duration::MAX);
+        let settings = Settings { acquire_timeout, statement_timeout, ..guard.settings.clone() };
+        let database = Database::open(&settings).await.unwrap();
+        assert!(database.healthy().await);
+    }
 }
 
 #[tokio::test]

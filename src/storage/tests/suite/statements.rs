@@ -15,12 +15,7 @@ async fn count(database: &Database) -> i64 {
 }
 
 fn shape(row: &Row) -> (i64, Option<String>, Option<Vec<u8>>, i64) {
-    (
-        row.integer(0).unwrap(),
-        row.optional_text(1).unwrap(),
-        row.optional_bytes(2).unwrap(),
-        row.integer(3).unwrap(),
-    )
+    (row.integer(0).unwrap(), row.optional_text(1).unwrap(), row.optional_bytes(2).unwrap(), row.integer(3).unwrap())
 }
 
 /// What attackers write into text fields, and what breaks careless quoting.
@@ -338,15 +333,9 @@ async fn a_database_in_memory_serves_many_tasks_and_ends_with_its_last_user() {
         .map(|id| {
             let database = database.clone();
             tokio::spawn(async move {
-                database
-                    .execute(INSERT, values![id, id.to_string(), b"", 0])
-                    .await
-                    .unwrap();
+                database.execute(INSERT, values![id, id.to_string(), b"", 0]).await.unwrap();
                 let mut transaction = database.begin().await.unwrap();
-                transaction
-                    .execute(INSERT, values![id + 100, format!("t{id}"), b"", 0])
-                    .await
-                    .unwrap();
+                transaction.execute(INSERT, values![id + 100, format!("t{id}"), b"", 0]).await.unwrap();
                 // Given up half way: the database must survive that.
                 drop(transaction);
             })
