@@ -181,13 +181,8 @@ impl UserArguments {
 impl PasswordArguments {
     fn obtain(self, question: &str) -> anyhow::Result<Secret> {
         let password = match self {
-            Self {
-                password: Some(password),
-                ..
-            } => password,
-            Self {
-                password_stdin: true, ..
-            } => first_line(io::stdin().lock())?,
+            Self { password: Some(password), .. } => password,
+            Self { password_stdin: true, .. } => first_line(io::stdin().lock())?,
             Self { .. } => ask_twice(question)?,
         };
         match password.expose().len() as u64 {
@@ -215,20 +210,14 @@ fn ask_twice(question: &str) -> anyhow::Result<Secret> {
 fn first_line(stream: impl BufRead) -> anyhow::Result<Secret> {
     let mut bytes = Vec::new();
     let mut bounded = stream.take(LONGEST_PASSWORD + 2);
-    bounded
-        .read_until(b'\n', &mut bytes)
-        .context("cannot read the password from standard input")?;
+    bounded.read_until(b'\n', &mut bytes).context("cannot read the password from standard input")?;
     let line = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
     let line = line.strip_suffix(b"\r").unwrap_or(line);
-    Ok(Secret::new(
-        std::str::from_utf8(line).context("the password on standard input is not UTF-8")?,
-    ))
+    Ok(Secret::new(std::str::from_utf8(line).context("the password on standard input is not UTF-8")?))
 }
 
 fn parse_account(text: &str) -> Result<BareJid, String> {
-    let jid: BareJid = text
-        .parse()
-        .map_err(|error| format!("not the address of an account: {error}"))?;
+    let jid: BareJid = text.parse().map_err(|error| format!("not the address of an account: {error}"))?;
     match jid.node() {
         Some(_) => Ok(jid),
         None => Err(format!("not the address of an account, write name@{text}")),
@@ -264,11 +253,7 @@ pub fn check(
 ) -> Result<io::Result<()>, Vec<ConfigError>> {
     let loaded = line.load(known)?;
     let hosts: Vec<&str> = loaded.config.hosts.iter().map(|host| host.name.as_str()).collect();
-    let mut text = format!(
-        "{}\nhosts: {}\nno mistakes found\n",
-        describe_source(&loaded),
-        hosts.join(", ")
-    );
+    let mut text = format!("{}\nhosts: {}\nno mistakes found\n", describe_source(&loaded), hosts.join(", "));
     text.extend(loaded.warnings.iter().map(|warning| format!("warning: {warning}\n")));
     Ok(out.write_all(text.as_bytes()))
 }
@@ -291,17 +276,12 @@ impl Style {
     /// Colours on a terminal, unless `NO_COLOR` asks for none.
     pub fn of(stream: &impl IsTerminal) -> Self {
         let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-        Self {
-            coloured: stream.is_terminal() && !refused,
-        }
+        Self { coloured: stream.is_terminal() && !refused }
     }
 
     /// The lines for a configuration that is wrong.
     pub fn configuration_errors(self, errors: &[ConfigError]) -> String {
-        let mut text: String = errors
-            .iter()
-            .map(|error| self.line("error", "31", &error.to_string()))
-            .collect();
+        let mut text: String = errors.iter().map(|error| self.line("error", "31", &error.to_string())).collect();
         let count = match errors.len() {
             1 => "one mistake".to_owned(),
             several => format!("{several} mistakes"),
@@ -322,16 +302,8 @@ impl Style {
 
     fn line(self, word: &str, colour: &str, text: &str) -> String {
         // A file name or an environment variable may hold anything; a terminal obeys only us.
-        let text: String = text
-            .chars()
-            .map(|sign| {
-                if sign.is_control() && sign != '\n' {
-                    '\u{fffd}'
-                } else {
-                    sign
-                }
-            })
-            .collect();
+        let text: String =
+            text.chars().map(|sign| if sign.is_control() && sign != '\n' { '\u{fffd}' } else { sign }).collect();
         match self.coloured {
             true => format!("\u{1b}[1;{colour}m{word}:\u{1b}[0m {text}\n"),
             false => format!("{word}: {text}\n"),
@@ -341,7 +313,6 @@ impl Style {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
     use super::*;
@@ -352,25 +323,18 @@ mod tests {
 
     #[test]
     fn the_definition_is_sound() {
-        CommandLine::command().debug_assert();
+        <CommandLine as clap::CommandFactory>::command().debug_assert();
     }
 
     #[test]
     fn without_a_command_the_server_runs() {
         assert!(matches!(parse("waxwing").unwrap().command(), Command::Serve));
-        for line in [
-            "waxwing --config a.toml",
-            "waxwing serve --config a.toml",
-            "waxwing -c a.toml serve",
-        ] {
+        for line in ["waxwing --config a.toml", "waxwing serve --config a.toml", "waxwing -c a.toml serve"] {
             let parsed = parse(line).unwrap();
             assert_eq!(parsed.config.as_deref(), Some(Path::new("a.toml")), "{line}");
             assert!(matches!(parsed.command(), Command::Serve), "{line}");
         }
-        assert_eq!(
-            parse("waxwing --version").unwrap_err().kind(),
-            ErrorKind::DisplayVersion
-        );
+        assert_eq!(parse("waxwing --version").unwrap_err().kind(), ErrorKind::DisplayVersion);
     }
 
     fn user(line: &str) -> UserCommand {
@@ -385,25 +349,10 @@ mod tests {
         let account: BareJid = "romeo@montague.lit".parse().unwrap();
         let password = Secret::new("Wherefore");
         let added = user("waxwing user add ROMEO@Montague.lit --password Wherefore");
-        assert_eq!(
-            added,
-            UserCommand::Add {
-                account: account.clone(),
-                password: password.clone()
-            }
-        );
+        assert_eq!(added, UserCommand::Add { account: account.clone(), password: password.clone() });
         let changed = user("waxwing user password romeo@montague.lit --password Wherefore");
-        assert_eq!(
-            changed,
-            UserCommand::Password {
-                account: account.clone(),
-                password
-            }
-        );
-        assert_eq!(
-            user("waxwing user remove romeo@montague.lit"),
-            UserCommand::Remove { account }
-        );
+        assert_eq!(changed, UserCommand::Password { account: account.clone(), password });
+        assert_eq!(user("waxwing user remove romeo@montague.lit"), UserCommand::Remove { account });
         assert_eq!(user("waxwing user list"), UserCommand::List { host: None });
         let host = Some(parse_host("Montague.lit").unwrap());
         assert_eq!(user("waxwing user list montague.lit"), UserCommand::List { host });
@@ -438,11 +387,7 @@ mod tests {
         assert_eq!(read(b" spaces stay ").unwrap(), " spaces stay ");
         assert!(read(b"\xff\xfe\n").is_err());
         let given = |password: &str| {
-            PasswordArguments {
-                password_stdin: false,
-                password: Some(Secret::new(password)),
-            }
-            .obtain("")
+            PasswordArguments { password_stdin: false, password: Some(Secret::new(password)) }.obtain("")
         };
         assert!(given("").is_err() && given(&"x".repeat(1024)).is_err() && given(&"x".repeat(1023)).is_ok());
     }
@@ -450,22 +395,12 @@ mod tests {
     #[test]
     fn s38_messages_are_one_line_each_and_hold_no_control_signs() {
         let plain = Style { coloured: false };
-        assert_eq!(
-            plain.error(&anyhow::anyhow!("a\u{1b}[2Jb").context("outer")),
-            "error: outer: a\u{fffd}[2Jb\n"
-        );
+        assert_eq!(plain.error(&anyhow::anyhow!("a\u{1b}[2Jb").context("outer")), "error: outer: a\u{fffd}[2Jb\n");
         let errors = Config::from_text("limits.bind_failures = 0\nlog.filter = ''", &[]).unwrap_err();
         let text = plain.configuration_errors(&errors);
         assert_eq!(text.lines().count(), 3, "{text}");
-        assert!(
-            text.ends_with("2 mistakes in the configuration, nothing was started\n"),
-            "{text}"
-        );
-        assert!(
-            Style { coloured: true }
-                .warning("x")
-                .starts_with("\u{1b}[1;33mwarning:\u{1b}[0m x")
-        );
+        assert!(text.ends_with("2 mistakes in the configuration, nothing was started\n"), "{text}");
+        assert!(Style { coloured: true }.warning("x").starts_with("\u{1b}[1;33mwarning:\u{1b}[0m x"));
     }
 
     #[test]
@@ -475,6 +410,6 @@ mod tests {
             assert!(help.contains("Example"), "{} has no example", command.get_name());
             command.get_subcommands().for_each(visit);
         }
-        visit(&CommandLine::command());
+        visit(&<CommandLine as clap::CommandFactory>::command());
     }
 }

@@ -101,13 +101,7 @@ impl Default for Config {
 
 fn default_hosts() -> Vec<HostConfig> {
     let localhost = DomainPart::new("localhost").map(std::borrow::Cow::into_owned);
-    localhost
-        .into_iter()
-        .map(|name| HostConfig {
-            name,
-            modules: BTreeMap::new(),
-        })
-        .collect()
+    localhost.into_iter().map(|name| HostConfig { name, modules: BTreeMap::new() }).collect()
 }
 
 impl Config {
@@ -126,11 +120,7 @@ impl Config {
             None => Table::default(),
         };
         let (config, warnings) = Self::assemble(root, environment, known)?;
-        Ok(Loaded {
-            config,
-            file: file.map(Path::to_owned),
-            warnings,
-        })
+        Ok(Loaded { config, file: file.map(Path::to_owned), warnings })
     }
 
     /// Reads a configuration that a program wrote, such as a test.
@@ -151,10 +141,7 @@ impl Config {
         environment::overlay(&mut root, environment, &SECTIONS, &mut errors, &mut warnings);
         checks::unknown_sections(&root, &mut errors);
 
-        let mut reader = Sections {
-            root: &mut root,
-            errors: &mut errors,
-        };
+        let mut reader = Sections { root: &mut root, errors: &mut errors };
         let (listen, storage, tls) = (reader.read("listen"), reader.read("storage"), reader.read("tls"));
         let (limits, auth, log) = (reader.read("limits"), reader.read("auth"), reader.read("log"));
         let modules = modules::read_common(root.get("modules"), known, &mut errors);
@@ -163,16 +150,7 @@ impl Config {
             None => default_hosts(),
         };
 
-        let config = Self {
-            hosts,
-            listen,
-            storage,
-            tls,
-            limits,
-            auth,
-            log,
-            modules,
-        };
+        let config = Self { hosts, listen, storage, tls, limits, auth, log, modules };
         checks::check(&config, &root, &mut errors);
         match errors.is_empty() {
             true => Ok((config, warnings)),
@@ -206,9 +184,7 @@ impl Config {
     }
 
     fn module_table(&self, host: &str, name: &str) -> Option<&ModuleTable> {
-        self.host(host)
-            .and_then(|host| host.modules.get(name))
-            .or_else(|| self.modules.get(name))
+        self.host(host).and_then(|host| host.modules.get(name)).or_else(|| self.modules.get(name))
     }
 }
 
@@ -243,14 +219,6 @@ fn read_file(path: &Path) -> Result<String, Vec<ConfigError>> {
         Ok(_) => format!("the file is larger than {LARGEST_FILE} bytes"),
         Err(error) => format!("cannot read the file: {error}"),
     };
-    let origin = Origin::File {
-        path: path.into(),
-        line: 1,
-        column: 1,
-    };
-    Err(vec![ConfigError {
-        origin,
-        key: String::new(),
-        problem,
-    }])
+    let origin = Origin::File { path: path.into(), line: 1, column: 1 };
+    Err(vec![ConfigError { origin, key: String::new(), problem }])
 }

@@ -1,81 +1,109 @@
 //! The workshop: what is generated, is generated here, and what is stale is found here.
 
+mod doap;
+mod module_table;
+
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context, bail};
-use clap::{Parser, Subcommand};
+use clap::{Parser, ValueEnum};
+use waxwing::assembly::{MODULES, known_modules};
+use waxwing_core::config::reference::reference;
 
 /// Generates the files that would drift from the program.
 #[derive(Parser)]
-#[command(name = "xtask")]
+#[command(name = "xtask", after_help = "Example:\n  cargo run -p xtask -- all --check")]
 struct Arguments {
-    #[command(subcommand)]
-    task: Task,
+    /// What to generate
+    what: What,
+    /// Write nothing, and fail when a file is stale
+    #[arg(long)]
+    check: bool,
 }
 
-#[derive(Subcommand)]
-enum Task {
-    /// Writes conf/reference.toml: every setting with its doc comment and default
-    Reference {
-        /// Write nothing, and fail when the file is stale
-        #[arg(long)]
-        check: bool,
-    },
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// conf/reference.toml: every setting with its meaning and its default
+    Reference,
+    /// waxwing.doap: what this server is and which specifications it carries (XEP-0453)
+    Doap,
+    /// docs/modules.md: every module, what it does and where it stands
+    Modules,
+    /// All of them
+    All,
 }
+
+/// A generated file: who makes it, where it stands, and what makes it.
+const FILES: [(What, &str, fn() -> String); 3] = [
+    (What::Reference, "conf/reference.toml", || reference(&known_modules())),
+    (What::Doap, "waxwing.doap", || doap::doap(MODULES)),
+    (What::Modules, "docs/modules.md", || module_table::module_table(MODULES)),
+];
 
 fn main() -> anyhow::Result<()> {
-    match Arguments::parse().task {
-        Task::Reference { check } => generate("conf/reference.toml", &ask_the_program("reference")?, check),
+    let arguments = Arguments::parse();
+    for (what, name, make) in FILES {
+        if arguments.what == What::All || arguments.what == what {
+            let text = make();
+            match arguments.check {
+                true => check(name, &text)?,
+                false => std::fs::write(path_of(name), text).with_context(|| format!("cannot write {name}"))?,
+            }
+        }
     }
+    Ok(())
 }
 
-/// What a subcommand of the program prints. Only the program knows its modules, so it is asked rather than imitated.
-fn ask_the_program(subcommand: &str) -> anyhow::Result<String> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let output = Command::new(cargo)
-        .args(["run", "--quiet", "--package", "waxwing", "--", subcommand])
-        .current_dir(root())
-        .stderr(std::process::Stdio::inherit())
-        .output()
-        .context("cannot run cargo")?;
-    if !output.status.success() {
-        bail!("`waxwing {subcommand}` failed ({})", output.status);
-    }
-    String::from_utf8(output.stdout)
-        .with_context(|| format!("`waxwing {subcommand}` printed something that is not UTF-8"))
-}
-
-/// Writes a generated file, or compares it with what stands there.
-fn generate(name: &str, text: &str, check: bool) -> anyhow::Result<()> {
-    let path = root().join(name);
-    let present = std::fs::read_to_string(&path).unwrap_or_default();
+/// Compares a generated file with what stands there.
+fn check(name: &str, text: &str) -> anyhow::Result<()> {
+    let present = std::fs::read_to_string(path_of(name)).unwrap_or_default();
     if present == text {
         return Ok(());
     }
-    if check {
-        let line = present
-            .lines()
-            .zip(text.lines())
-            .take_while(|(old, new)| old == new)
-            .count()
-            + 1;
-        bail!(
-            "{name} is stale from line {line} on, run `cargo run -p xtask -- {}`",
-            name_of_task(name)
-        );
+    let line = present.lines().zip(text.lines()).take_while(|(old, new)| old == new).count() + 1;
+    bail!("{name} is stale from line {line} on, run `cargo run -p xtask -- all`");
+}
+
+fn path_of(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use waxwing_core::config::reference::keys_without_words;
+    use waxwing_core::config::{Config, Limits};
+
+    use super::*;
+
+    #[test]
+    fn every_generated_file_is_fresh() {
+        let stale: Vec<String> = FILES
+            .iter()
+            .filter_map(|(_, name, make)| check(name, &make()).err())
+            .map(|error| error.to_string())
+            .collect();
+        assert!(stale.is_empty(), "{stale:#?}");
     }
-    std::fs::write(&path, text).with_context(|| format!("cannot write {name}"))
-}
 
-/// `conf/reference.toml` is written by the task `reference`.
-fn name_of_task(name: &str) -> &str {
-    Path::new(name)
-        .file_stem()
-        .and_then(|stem| stem.to_str())
-        .unwrap_or(name)
-}
+    #[test]
+    fn the_reference_changes_nothing_and_misses_nothing() {
+        let known = known_modules();
+        let config = Config::from_text(&reference(&known), &known).unwrap_or_else(|errors| panic!("{errors:#?}"));
+        assert_eq!(config.limits, Limits::default());
+        for module in &known {
+            assert_eq!(config.module_enabled("localhost", module.name), Some(module.enabled), "{}", module.name);
+            let description = (module.settings)();
+            assert_eq!(keys_without_words(&description.schema), [""; 0], "{}", module.name);
+        }
+    }
 
-fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+    #[test]
+    fn the_configuration_we_ship_is_good_and_safe() {
+        let known = known_modules();
+        let loaded = Config::load(Some(&path_of("conf/waxwing.toml")), [], &known)
+            .unwrap_or_else(|errors| panic!("{errors:#?}"));
+        let (config, default) = (loaded.config, Config::default());
+        assert_eq!((config.listen, config.tls, config.limits), (default.listen, default.tls, default.limits));
+        assert_eq!((config.storage, config.auth, config.log), (default.storage, default.auth, default.log));
+    }
 }

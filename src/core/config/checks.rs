@@ -16,11 +16,7 @@ pub(super) fn unknown_sections(root: &Table, errors: &mut Vec<ConfigError>) {
     for entry in &root.entries {
         if !SECTIONS.contains(&entry.key.as_str()) {
             let problem = unknown("section", &entry.key, SECTIONS);
-            errors.push(ConfigError {
-                origin: entry.origin.clone(),
-                key: entry.key.clone(),
-                problem,
-            });
+            errors.push(ConfigError { origin: entry.origin.clone(), key: entry.key.clone(), problem });
         }
     }
 }
@@ -50,15 +46,9 @@ impl Findings<'_> {
 
     fn add_at(&mut self, path: &[Step], problem: String) {
         // A key that was not written has its section's place, or none: then two defaults or the environment clash.
-        let origin = (1..=path.len())
-            .rev()
-            .find_map(|length| self.root.find(&path[..length]))
-            .map(|node| node.origin.clone());
-        self.errors.push(ConfigError {
-            origin: origin.unwrap_or(Origin::Text),
-            key: tree::written(path),
-            problem,
-        });
+        let origin =
+            (1..=path.len()).rev().find_map(|length| self.root.find(&path[..length])).map(|node| node.origin.clone());
+        self.errors.push(ConfigError { origin: origin.unwrap_or(Origin::Text), key: tree::written(path), problem });
     }
 }
 
@@ -72,10 +62,7 @@ fn check_listen(listen: &Listen, found: &mut Findings<'_>) {
             };
             let mut path = tree::keys(["listen", key]);
             path.push(Step::Index(index));
-            found.add_at(
-                &path,
-                format!("the address {address} is there twice, already in listen.{other}"),
-            );
+            found.add_at(&path, format!("the address {address} is there twice, already in listen.{other}"));
         }
     }
 }
@@ -85,19 +72,13 @@ fn check_storage(storage: &Storage, found: &mut Findings<'_>) {
         found.add(["storage", "url"], error.to_string());
     }
     if storage.connections == Some(0) {
-        found.add(
-            ["storage", "connections"],
-            "a database without connections answers nothing, write 1 or more",
-        );
+        found.add(["storage", "connections"], "a database without connections answers nothing, write 1 or more");
     }
 }
 
 fn check_limits(limits: &Limits, found: &mut Findings<'_>) {
     for key in keys_that_are_zero(limits) {
-        found.add(
-            ["limits", &key],
-            "zero would lock everyone out, write \"unlimited\" to lift the limit",
-        );
+        found.add(["limits", &key], "zero would lock everyone out, write \"unlimited\" to lift the limit");
     }
     let stanza = limits.stanza_bytes;
     if stanza < SMALLEST_STANZA_LIMIT && stanza.get() != 0 {
@@ -107,10 +88,7 @@ fn check_limits(limits: &Limits, found: &mut Findings<'_>) {
             format!("{stanza} is too little, RFC 6120 (13.12) demands {least} bytes or more"),
         );
     }
-    for (key, size) in [
-        ("c2s_bytes_burst", limits.c2s_bytes_burst),
-        ("send_buffer_bytes", limits.send_buffer_bytes),
-    ] {
+    for (key, size) in [("c2s_bytes_burst", limits.c2s_bytes_burst), ("send_buffer_bytes", limits.send_buffer_bytes)] {
         if size < stanza && size.get() != 0 {
             let problem = format!(
                 "{size} is less than stanza_bytes ({stanza}), so the largest stanza would never pass; raise it too"
@@ -128,19 +106,12 @@ fn keys_that_are_zero(limits: &Limits) -> Vec<String> {
         toml::Value::String(text) => text.starts_with('0'),
         _ => false,
     };
-    table
-        .into_iter()
-        .filter(|(_, value)| is_zero(value))
-        .map(|(key, _)| key)
-        .collect()
+    table.into_iter().filter(|(_, value)| is_zero(value)).map(|(key, _)| key).collect()
 }
 
 fn check_auth(auth: &Auth, found: &mut Findings<'_>) {
     if auth.mechanisms.is_empty() {
-        found.add(
-            ["auth", "mechanisms"],
-            "without a mechanism nobody can log in, name one or leave the key out",
-        );
+        found.add(["auth", "mechanisms"], "without a mechanism nobody can log in, name one or leave the key out");
     }
     for (index, mechanism) in auth.mechanisms.iter().enumerate() {
         let problem = if !MECHANISMS.contains(&mechanism.as_str()) {
@@ -160,9 +131,6 @@ fn check_auth(auth: &Auth, found: &mut Findings<'_>) {
         found.add(["auth", "scram_iterations"], problem);
     }
     if auth.minimum_password_length == 0 {
-        found.add(
-            ["auth", "minimum_password_length"],
-            "an empty password protects nothing, write 1 or more",
-        );
+        found.add(["auth", "minimum_password_length"], "an empty password protects nothing, write 1 or more");
     }
 }

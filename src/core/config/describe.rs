@@ -32,11 +32,7 @@ impl SettingsDescription {
         let settle: Settle = |node, name_of, errors| {
             reading::settle::<T>(node, name_of, errors);
         };
-        Self {
-            schema: schemars::schema_for!(T),
-            defaults,
-            settle,
-        }
+        Self { schema: schemars::schema_for!(T), defaults, settle }
     }
 
     /// The description of a module without settings.

@@ -13,12 +13,7 @@ const SEPARATOR: &str = "__";
 /// The variables of this process that may be settings. A name or value that is not UTF-8 is kept with replacement
 /// characters, so that it is refused rather than overlooked.
 pub fn process_environment() -> impl Iterator<Item = (String, String)> {
-    std::env::vars_os().map(|(name, value)| {
-        (
-            name.to_string_lossy().into_owned(),
-            value.to_string_lossy().into_owned(),
-        )
-    })
+    std::env::vars_os().map(|(name, value)| (name.to_string_lossy().into_owned(), value.to_string_lossy().into_owned()))
 }
 
 /// Lays what the environment says over what the file says.
@@ -40,38 +35,25 @@ pub(super) fn overlay(
             continue;
         }
         let origin = Origin::Environment(name.as_str().into());
-        settings.push((
-            path,
-            Node {
-                origin,
-                value: Value::Untyped(value),
-            },
-        ));
+        settings.push((path, Node { origin, value: Value::Untyped(value) }));
     }
     // Whole tables before their keys, and always in the same order.
     settings.sort_by(|(one, _), (other, _)| (one.len(), one).cmp(&(other.len(), other)));
     for (path, node) in settings {
         let origin = node.origin.clone();
         if let Err(problem) = place_in_table(root, &path, node) {
-            errors.push(ConfigError {
-                origin,
-                key: path.join("."),
-                problem,
-            });
+            errors.push(ConfigError { origin, key: path.join("."), problem });
         }
     }
 }
 
 /// `WAXWING_STORAGE_URL` is ignored, but never silently.
 fn forgotten_underscore(name: &str, path: &str, sections: &[&str]) -> Option<String> {
-    let section = sections
-        .iter()
-        .find(|section| path.strip_prefix(**section).is_some_and(|rest| rest.starts_with('_')))?;
+    let section =
+        sections.iter().find(|section| path.strip_prefix(**section).is_some_and(|rest| rest.starts_with('_')))?;
     let (section, key) = path.split_at(section.len());
     let meant = format!("{PREFIX}{section}{SEPARATOR}{}", &key[1..]).to_ascii_uppercase();
-    Some(format!(
-        "the environment variable {name} is not used, did you mean {meant}?"
-    ))
+    Some(format!("the environment variable {name} is not used, did you mean {meant}?"))
 }
 
 fn place_in_table(table: &mut Table, path: &[String], node: Node) -> Result<(), String> {
@@ -87,13 +69,8 @@ fn place_in_table(table: &mut Table, path: &[String], node: Node) -> Result<(), 
             return place(&mut present.node, rest, node);
         }
         // `WAXWING_LIMITS={ … }` changes what it names and leaves the rest of the section.
-        if let (
-            Value::Table(below),
-            Some(Node {
-                value: Value::Table(above),
-                ..
-            }),
-        ) = (&mut present.node.value, as_toml(&node))
+        if let (Value::Table(below), Some(Node { value: Value::Table(above), .. })) =
+            (&mut present.node.value, as_toml(&node))
         {
             below.overlay(&above);
             return Ok(());
@@ -102,25 +79,14 @@ fn place_in_table(table: &mut Table, path: &[String], node: Node) -> Result<(), 
     let mut fresh = match rest.first().map(String::as_str) {
         None => node,
         Some(first) => {
-            let value = if first == "0" {
-                Value::Array(Vec::new())
-            } else {
-                Value::Table(Table::default())
-            };
-            let mut fresh = Node {
-                origin: origin.clone(),
-                value,
-            };
+            let value = if first == "0" { Value::Array(Vec::new()) } else { Value::Table(Table::default()) };
+            let mut fresh = Node { origin: origin.clone(), value };
             place(&mut fresh, rest, node)?;
             fresh
         }
     };
     fresh.origin = origin.clone();
-    table.set(Entry {
-        key: key.clone(),
-        origin,
-        node: fresh,
-    });
+    table.set(Entry { key: key.clone(), origin, node: fresh });
     Ok(())
 }
 
@@ -143,21 +109,14 @@ fn place(below: &mut Node, path: &[String], node: Node) -> Result<(), String> {
                 [] => items[index] = node,
                 rest => {
                     if index == count {
-                        items.push(Node {
-                            origin: node.origin.clone(),
-                            value: Value::Table(Table::default()),
-                        });
+                        items.push(Node { origin: node.origin.clone(), value: Value::Table(Table::default()) });
                     }
                     place(&mut items[index], rest, node)?;
                 }
             }
             Ok(())
         }
-        _ => Err(format!(
-            "{} is a single value and holds no `{}`",
-            below.origin,
-            path.join(".")
-        )),
+        _ => Err(format!("{} is a single value and holds no `{}`", below.origin, path.join("."))),
     }
 }
 
@@ -177,9 +136,7 @@ mod tests {
     fn overlaid(text: &str, variables: &[(&str, &str)]) -> (Table, Vec<String>, Vec<String>) {
         let mut root = tree::parse_document(text, None).unwrap();
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
-        let variables = variables
-            .iter()
-            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         overlay(&mut root, variables, &SECTIONS, &mut errors, &mut warnings);
         (root, errors.iter().map(ToString::to_string).collect(), warnings)
     }
@@ -210,10 +167,7 @@ mod tests {
         );
         assert_eq!((errors, warnings), (vec![], vec![]));
         assert_eq!(text_at(&root, "storage.url"), "sqlite:x");
-        assert!(
-            root.find(&tree::keys(["storage", "url_file"])).is_none(),
-            "the environment wins over the file"
-        );
+        assert!(root.find(&tree::keys(["storage", "url_file"])).is_none(), "the environment wins over the file");
         assert_eq!(text_at(&root, "modules.stream_management.hibernate"), "5m");
         assert_eq!(text_at(&root, "limits.ping_after"), "1h");
     }
@@ -240,27 +194,17 @@ mod tests {
     fn a_whole_section_leaves_what_it_does_not_name() {
         let (root, errors, _) = overlaid(
             "limits.a = 'file'\nlimits.b = 'file'",
-            &[
-                ("WAXWING_LIMITS", "{ b = 'whole', c = 'whole' }"),
-                ("WAXWING_LIMITS__C", "key"),
-            ],
+            &[("WAXWING_LIMITS", "{ b = 'whole', c = 'whole' }"), ("WAXWING_LIMITS__C", "key")],
         );
         assert_eq!(errors, [""; 0]);
-        assert_eq!(
-            ["a", "b", "c"].map(|key| text_at(&root, &format!("limits.{key}"))),
-            ["file", "whole", "key"]
-        );
+        assert_eq!(["a", "b", "c"].map(|key| text_at(&root, &format!("limits.{key}"))), ["file", "whole", "key"]);
     }
 
     #[test]
     fn a_forgotten_underscore_is_noticed_and_a_stranger_left_alone() {
         let (root, errors, warnings) = overlaid(
             "",
-            &[
-                ("WAXWING_STORAGE_URL", "x"),
-                ("WAXWING_PORT_5222_TCP", "tcp://10.0.0.1:5222"),
-                ("WAXWING_CONFIG", "f"),
-            ],
+            &[("WAXWING_STORAGE_URL", "x"), ("WAXWING_PORT_5222_TCP", "tcp://10.0.0.1:5222"), ("WAXWING_CONFIG", "f")],
         );
         assert!(root.entries.is_empty() && errors.is_empty());
         let expected = "the environment variable WAXWING_STORAGE_URL is not used, did you mean WAXWING_STORAGE__URL?";
@@ -269,10 +213,8 @@ mod tests {
 
     #[test]
     fn a_key_below_a_single_value_is_refused() {
-        let (_, errors, _) = overlaid(
-            "limits.ping_after = 5",
-            &[("WAXWING_LIMITS__PING_AFTER__X", "1"), ("WAXWING_LIMITS____X", "1")],
-        );
+        let (_, errors, _) =
+            overlaid("limits.ping_after = 5", &[("WAXWING_LIMITS__PING_AFTER__X", "1"), ("WAXWING_LIMITS____X", "1")]);
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(errors[0].contains("a name is missing"), "{errors:?}");
         assert!(errors[1].contains("is a single value and holds no `x`"), "{errors:?}");

@@ -57,10 +57,7 @@ impl std::error::Error for ConfigError {}
 
 /// The name among `known` that was most likely meant by `written`.
 pub(crate) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let closest = known
-        .into_iter()
-        .map(|name| (strsim::damerau_levenshtein(written, name), name))
-        .min()?;
+    let closest = known.into_iter().map(|name| (strsim::damerau_levenshtein(written, name), name)).min()?;
     // A third of the letters may be wrong; beyond that a suggestion is a guess that misleads.
     (closest.0 * 3 <= written.chars().count().max(closest.1.chars().count())).then_some(closest.1)
 }

@@ -47,21 +47,13 @@ pub(super) fn read_hosts(
         }
         _ => {
             let problem = "hosts are a list, write [[hosts]] and below it name = \"example.org\"".to_owned();
-            errors.push(ConfigError {
-                origin: node.origin.clone(),
-                key: "hosts".to_owned(),
-                problem,
-            });
+            errors.push(ConfigError { origin: node.origin.clone(), key: "hosts".to_owned(), problem });
             return Vec::new();
         }
     };
     if items.is_empty() {
         let problem = "there is no host, name at least one or leave the list out for \"localhost\"".to_owned();
-        errors.push(ConfigError {
-            origin: node.origin.clone(),
-            key: "hosts".to_owned(),
-            problem,
-        });
+        errors.push(ConfigError { origin: node.origin.clone(), key: "hosts".to_owned(), problem });
     }
     let mut hosts: Vec<(HostConfig, Origin)> = Vec::with_capacity(items.len());
     for (index, item) in items.iter().enumerate() {
@@ -71,11 +63,7 @@ pub(super) fn read_hosts(
         match hosts.iter().find(|(present, _)| present.name == host.name) {
             Some((_, first)) => {
                 let problem = format!("the host {:?} is there twice, first at {first}", host.name.as_str());
-                errors.push(ConfigError {
-                    origin,
-                    key: format!("hosts[{index}].name"),
-                    problem,
-                });
+                errors.push(ConfigError { origin, key: format!("hosts[{index}].name"), problem });
             }
             None => hosts.push((host, origin)),
         }
@@ -105,19 +93,12 @@ fn read_host(
     for entry in &table.entries {
         if !["name", "modules"].contains(&entry.key.as_str()) {
             let problem = unknown("key", &entry.key, ["name", "modules"]);
-            errors.push(ConfigError {
-                origin: entry.origin.clone(),
-                key: format!("{path}.{}", entry.key),
-                problem,
-            });
+            errors.push(ConfigError { origin: entry.origin.clone(), key: format!("{path}.{}", entry.key), problem });
         }
     }
     let (name, origin) = match name {
         Some(node) => (read_name(node), node.origin.clone()),
-        None => (
-            Err("the host has no name, write name = \"example.org\"".to_owned()),
-            item.origin.clone(),
-        ),
+        None => (Err("the host has no name, write name = \"example.org\"".to_owned()), item.origin.clone()),
     };
     let own = raw_tables(table.get("modules"), &format!("{path}.modules"), known, errors);
     let modules = own.into_iter().map(|(module, own)| {
@@ -128,11 +109,7 @@ fn read_host(
     match name {
         Ok(name) => Some((HostConfig { name, modules }, origin)),
         Err(problem) => {
-            errors.push(ConfigError {
-                origin,
-                key: format!("{path}.name"),
-                problem,
-            });
+            errors.push(ConfigError { origin, key: format!("{path}.name"), problem });
             None
         }
     }
@@ -143,10 +120,7 @@ fn read_name(node: &Node) -> Result<DomainPart, String> {
         return Err("expected the name of a domain in quotes".to_owned());
     };
     // The preparation of JIDs says only that something is wrong, so the common slips are named here.
-    if let Some(sign) = name
-        .chars()
-        .find(|sign| sign.is_whitespace() || "/@:,;\"'".contains(*sign))
-    {
+    if let Some(sign) = name.chars().find(|sign| sign.is_whitespace() || "/@:,;\"'".contains(*sign)) {
         return Err(format!("{name:?} is not the name of a domain: it contains {sign:?}"));
     }
     let prepared = DomainPart::new(name).map(Cow::into_owned);
@@ -161,11 +135,7 @@ fn raw_tables(node: Option<&Node>, path: &str, known: &[KnownModule], errors: &m
         Some((Value::Table(table), _)) => table,
         Some((_, origin)) => {
             let problem = "expected a table for each module, such as [modules.roster]".to_owned();
-            errors.push(ConfigError {
-                origin: origin.clone(),
-                key: path.to_owned(),
-                problem,
-            });
+            errors.push(ConfigError { origin: origin.clone(), key: path.to_owned(), problem });
             return BTreeMap::new();
         }
     };
@@ -174,32 +144,20 @@ fn raw_tables(node: Option<&Node>, path: &str, known: &[KnownModule], errors: &m
         let key = format!("{path}.{}", entry.key);
         if !known.iter().any(|module| module.name == entry.key) {
             let problem = unknown("module", &entry.key, known.iter().map(|module| module.name));
-            errors.push(ConfigError {
-                origin: entry.origin.clone(),
-                key,
-                problem,
-            });
+            errors.push(ConfigError { origin: entry.origin.clone(), key, problem });
             continue;
         }
         let mut node = parse_untyped(&entry.node).unwrap_or_else(|| entry.node.clone());
         let Value::Table(settings) = &mut node.value else {
             let problem = format!("expected a table, write [{key}] and the settings below it");
-            errors.push(ConfigError {
-                origin: node.origin,
-                key,
-                problem,
-            });
+            errors.push(ConfigError { origin: node.origin, key, problem });
             continue;
         };
         let enabled = settings.remove("enabled").and_then(|entry| {
             let enabled = reading::read::<bool>(&entry.node).ok();
             if enabled.is_none() {
                 let problem = "expected true or false".to_owned();
-                errors.push(ConfigError {
-                    origin: entry.node.origin,
-                    key: format!("{key}.enabled"),
-                    problem,
-                });
+                errors.push(ConfigError { origin: entry.node.origin, key: format!("{key}.enabled"), problem });
             }
             enabled
         });
@@ -223,34 +181,19 @@ fn merged(
     known: &[KnownModule],
     errors: &mut Vec<ConfigError>,
 ) -> ModuleTable {
-    let mut table = ModuleTable {
-        enabled: own.enabled.or(common.and_then(|common| common.enabled)),
-        node: own.node.clone(),
-    };
+    let mut table =
+        ModuleTable { enabled: own.enabled.or(common.and_then(|common| common.enabled)), node: own.node.clone() };
     let own_section = format!("{host}.modules");
     let Value::Table(own_table) = &own.node.value else {
         return table;
     };
-    if let Some(ModuleTable {
-        node: Node {
-            value: Value::Table(below),
-            ..
-        },
-        ..
-    }) = common
-    {
+    if let Some(ModuleTable { node: Node { value: Value::Table(below), .. }, .. }) = common {
         let mut both = below.clone();
         both.overlay(own_table);
         table.node.value = Value::Table(both);
     }
     // What is common was read already, so whatever is wrong now was written for this host.
-    settle(
-        &mut table,
-        name,
-        known,
-        &|path| written(&own_section, name, path),
-        errors,
-    );
+    settle(&mut table, name, known, &|path| written(&own_section, name, path), errors);
     table
 }
 

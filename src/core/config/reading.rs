@@ -30,13 +30,7 @@ pub(crate) struct ReadError {
 
 /// Reads a value of the configuration.
 pub(crate) fn read<T: DeserializeOwned>(node: &Node) -> Result<T, ReadError> {
-    T::deserialize(Reader {
-        node,
-        trail: &Trail {
-            parent: None,
-            step: TrailStep::Root,
-        },
-    })
+    T::deserialize(Reader { node, trail: &Trail { parent: None, step: TrailStep::Root } })
 }
 
 /// Reads a value and finds every error in it: what is wrong is reported under the name `name_of` gives its path, taken
@@ -59,11 +53,7 @@ pub(crate) fn settle<T: DeserializeOwned>(
             },
             false => error.problem,
         };
-        errors.push(ConfigError {
-            origin,
-            key: name_of(&path),
-            problem,
-        });
+        errors.push(ConfigError { origin, key: name_of(&path), problem });
         // What cannot be taken out is the whole: there is nothing left to read.
         node.take(&path)?;
     }
@@ -77,11 +67,7 @@ pub(crate) fn read_settled<T: DeserializeOwned>(
 ) -> Result<T, ConfigError> {
     read(node).map_err(|error| {
         let (path, origin) = error.place.unwrap_or_else(|| (Vec::new(), node.origin.clone()));
-        ConfigError {
-            origin,
-            key: name_of(&path),
-            problem: error.problem,
-        }
+        ConfigError { origin, key: name_of(&path), problem: error.problem }
     })
 }
 
@@ -110,19 +96,10 @@ fn read_file_into(node: &mut Node, path: &[Step]) -> Result<(), String> {
         return Err(format!("the file {name:?} is larger than {LARGEST_SECRET_FILE} bytes"));
     }
     // Editors end the last line; the secret does not.
-    let secret = content
-        .strip_suffix('\n')
-        .map_or(content.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
+    let secret = content.strip_suffix('\n').map_or(content.as_str(), |rest| rest.strip_suffix('\r').unwrap_or(rest));
     if let Some(entry) = parent.remove(key) {
-        let node = Node {
-            origin: entry.node.origin,
-            value: Value::String(secret.to_owned()),
-        };
-        parent.set(Entry {
-            key: stem,
-            origin: entry.origin,
-            node,
-        });
+        let node = Node { origin: entry.node.origin, value: Value::String(secret.to_owned()) };
+        parent.set(Entry { key: stem, origin: entry.origin, node });
     }
     Ok(())
 }
@@ -144,19 +121,11 @@ impl std::error::Error for ReadError {}
 
 impl de::Error for ReadError {
     fn custom<T: fmt::Display>(message: T) -> Self {
-        Self {
-            place: None,
-            problem: message.to_string(),
-            is_file: false,
-        }
+        Self { place: None, problem: message.to_string(), is_file: false }
     }
 
     fn invalid_type(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
-        Self::custom(format_args!(
-            "expected {}, found {}",
-            wording(expected),
-            found_words(found)
-        ))
+        Self::custom(format_args!("expected {}, found {}", wording(expected), found_words(found)))
     }
 
     fn invalid_value(found: Unexpected<'_>, expected: &dyn Expected) -> Self {
@@ -253,15 +222,8 @@ impl Reader<'_> {
 
     /// Reads this place as if the environment had held a value of TOML there.
     fn visit_as<'de, V: Visitor<'de>>(self, value: Value, visitor: V) -> Result<V::Value, ReadError> {
-        let node = Node {
-            origin: self.node.origin.clone(),
-            value,
-        };
-        Reader {
-            node: &node,
-            trail: self.trail,
-        }
-        .visit(visitor)
+        let node = Node { origin: self.node.origin.clone(), value };
+        Reader { node: &node, trail: self.trail }.visit(visitor)
     }
 
     fn untyped(&self) -> Option<&str> {
@@ -300,19 +262,13 @@ impl Reader<'_> {
         fields: Option<&'static [&'static str]>,
         visitor: V,
     ) -> Result<V::Value, ReadError> {
-        let parsed = self
-            .untyped()
-            .and_then(|text| tree::parse_value(text, &self.node.origin));
+        let parsed = self.untyped().and_then(|text| tree::parse_value(text, &self.node.origin));
         let node = parsed.as_ref().unwrap_or(self.node);
         match &node.value {
             Value::Table(table) => visitor
                 .visit_map(Rows::new(table, fields, self.trail))
                 .map_err(|error| error.at(self.trail, &node.origin)),
-            _ => Reader {
-                node,
-                trail: self.trail,
-            }
-            .visit(visitor),
+            _ => Reader { node, trail: self.trail }.visit(visitor),
         }
     }
 }
@@ -320,20 +276,11 @@ impl Reader<'_> {
 /// A list from the environment: in brackets as in TOML, or its items with commas between them.
 pub(crate) fn list_from(text: &str, origin: &Origin) -> Vec<Node> {
     // "[::1]:5222" begins like a list and is none.
-    if let Some(Node {
-        value: Value::Array(items),
-        ..
-    }) = tree::parse_value(text, origin)
-    {
+    if let Some(Node { value: Value::Array(items), .. }) = tree::parse_value(text, origin) {
         return items;
     }
     let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-    items
-        .map(|item| Node {
-            origin: origin.clone(),
-            value: Value::Untyped(item.to_owned()),
-        })
-        .collect()
+    items.map(|item| Node { origin: origin.clone(), value: Value::Untyped(item.to_owned()) }).collect()
 }
 
 macro_rules! forward {
@@ -348,21 +295,11 @@ impl<'de> Deserializer<'de> for Reader<'_> {
     type Error = ReadError;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, ReadError> {
-        let parsed = self
-            .untyped()
-            .and_then(|text| tree::parse_value(text, &self.node.origin));
+        let parsed = self.untyped().and_then(|text| tree::parse_value(text, &self.node.origin));
         match parsed {
             // A text from the environment is taken as it stands, quotes and all.
-            None
-            | Some(Node {
-                value: Value::String(_),
-                ..
-            }) => self.visit(visitor),
-            Some(node) => Reader {
-                node: &node,
-                trail: self.trail,
-            }
-            .visit(visitor),
+            None | Some(Node { value: Value::String(_), .. }) => self.visit(visitor),
+            Some(node) => Reader { node: &node, trail: self.trail }.visit(visitor),
         }
     }
 
@@ -390,9 +327,7 @@ impl<'de> Deserializer<'de> for Reader<'_> {
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
         let (node, trail) = (self.node, self.trail);
-        visitor
-            .visit_newtype_struct(self)
-            .map_err(|error| error.at(trail, &node.origin))
+        visitor.visit_newtype_struct(self).map_err(|error| error.at(trail, &node.origin))
     }
 
     fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, ReadError> {
@@ -453,10 +388,7 @@ impl<'de> de::SeqAccess<'de> for Items<'_> {
         let Some(node) = self.items.get(self.next) else {
             return Ok(None);
         };
-        let trail = Trail {
-            parent: Some(self.trail),
-            step: TrailStep::Index(self.next),
-        };
+        let trail = Trail { parent: Some(self.trail), step: TrailStep::Index(self.next) };
         self.next += 1;
         let value = seed.deserialize(Reader { node, trail: &trail });
         value.map(Some).map_err(|error| error.at(&trail, &node.origin))
@@ -472,12 +404,7 @@ struct Rows<'a> {
 
 impl<'a> Rows<'a> {
     fn new(table: &'a Table, fields: Option<&'static [&'static str]>, trail: &'a Trail<'a>) -> Self {
-        Self {
-            entries: &table.entries,
-            fields,
-            current: Cell::new(None),
-            trail,
-        }
+        Self { entries: &table.entries, fields, current: Cell::new(None), trail }
     }
 
     fn check_key(&self, entry: &Entry) -> Result<(), ReadError> {
@@ -485,19 +412,12 @@ impl<'a> Rows<'a> {
         if fields.contains(&entry.key.as_str()) {
             return Ok(());
         }
-        let is_file = entry
-            .key
-            .strip_suffix("_file")
-            .is_some_and(|stem| fields.contains(&stem));
+        let is_file = entry.key.strip_suffix("_file").is_some_and(|stem| fields.contains(&stem));
         let problem = match is_file {
             true => String::new(),
             false => unknown("key", &entry.key, fields.iter().copied()),
         };
-        Err(ReadError {
-            place: None,
-            problem,
-            is_file,
-        })
+        Err(ReadError { place: None, problem, is_file })
     }
 }
 
@@ -510,215 +430,21 @@ impl<'de> de::MapAccess<'de> for Rows<'_> {
         };
         self.entries = rest;
         self.current.set(Some(entry));
-        let trail = Trail {
-            parent: Some(self.trail),
-            step: TrailStep::Key(&entry.key),
-        };
-        let key = self
-            .check_key(entry)
-            .and_then(|()| seed.deserialize(entry.key.as_str().into_deserializer()));
-        key.map(Some)
-            .map_err(|error: ReadError| error.at(&trail, &entry.origin))
+        let trail = Trail { parent: Some(self.trail), step: TrailStep::Key(&entry.key) };
+        let key = self.check_key(entry).and_then(|()| seed.deserialize(entry.key.as_str().into_deserializer()));
+        key.map(Some).map_err(|error: ReadError| error.at(&trail, &entry.origin))
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, ReadError> {
         let Some(entry) = self.current.take() else {
             return Err(de::Error::custom("a value was asked for before its key"));
         };
-        let trail = Trail {
-            parent: Some(self.trail),
-            step: TrailStep::Key(&entry.key),
-        };
-        let value = seed.deserialize(Reader {
-            node: &entry.node,
-            trail: &trail,
-        });
+        let trail = Trail { parent: Some(self.trail), step: TrailStep::Key(&entry.key) };
+        let value = seed.deserialize(Reader { node: &entry.node, trail: &trail });
         value.map_err(|error| error.at(&trail, &entry.node.origin))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::path::{Path, PathBuf};
-
-    use serde::Deserialize;
-
-    use super::super::secret::Secret;
-    use super::super::units::{ByteSize, Count, Period};
-    use super::*;
-
-    #[derive(Debug, Default, PartialEq, Deserialize)]
-    #[serde(default)]
-    struct Sample {
-        number: u32,
-        yes: bool,
-        ratio: f64,
-        text: String,
-        maybe: Option<String>,
-        names: Vec<String>,
-        size: ByteSizeOrDefault,
-        wait: Option<Period>,
-        count: Option<Count>,
-        kind: Option<Kind>,
-        inner: Inner,
-        key: Secret,
-    }
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(transparent)]
-    struct ByteSizeOrDefault(ByteSize);
-
-    impl Default for ByteSizeOrDefault {
-        fn default() -> Self {
-            Self(ByteSize::bytes(1))
-        }
-    }
-
-    #[derive(Debug, Default, PartialEq, Deserialize)]
-    #[serde(default)]
-    struct Inner {
-        ports: Vec<u16>,
-    }
-
-    #[derive(Debug, PartialEq, Deserialize)]
-    #[serde(rename_all = "lowercase")]
-    enum Kind {
-        Plain,
-        Fancy,
-    }
-
-    fn node(text: &str) -> Node {
-        let path = Path::new("t.toml");
-        Node {
-            origin: Origin::Text,
-            value: Value::Table(tree::parse_document(text, Some(path)).unwrap()),
-        }
-    }
-
-    fn untyped(rows: &[(&str, &str)]) -> Node {
-        let origin = Origin::Environment("V".into());
-        let entries = rows.iter().map(|(key, value)| Entry {
-            key: (*key).to_owned(),
-            origin: origin.clone(),
-            node: Node {
-                origin: origin.clone(),
-                value: Value::Untyped((*value).to_owned()),
-            },
-        });
-        Node {
-            origin: origin.clone(),
-            value: Value::Table(Table {
-                entries: entries.collect(),
-            }),
-        }
-    }
-
-    fn errors_of(text: &str) -> (Option<Sample>, Vec<String>) {
-        let mut errors = Vec::new();
-        let sample = settle::<Sample>(&mut node(text), &tree::written, &mut errors);
-        (sample, errors.iter().map(ToString::to_string).collect())
-    }
-
-    #[test]
-    fn every_error_of_a_table_is_found_and_the_rest_is_kept() {
-        let (sample, errors) = errors_of(
-            "number = -1\nyes = 'no'\ntext = 5\nnames = 'a'\nsize = '5 parsecs'\nkind = 'fancyy'\nmaybe = 'kept'\n\
-             numbr = 2\n[inner]\nports = [1, 70000, 'x', 2]\n",
-        );
-        let expected = [
-            "t.toml:1:10: number: expected a whole number from 0 to 4294967295, found the number -1",
-            "t.toml:2:7: yes: expected true or false, found the text \"no\"",
-            "t.toml:3:8: text: expected a text in quotes, found the number 5",
-            "t.toml:4:9: names: expected a list such as [\"one\", \"two\"], found the text \"a\"",
-            "t.toml:5:8: size: \"5 parsecs\" is not a size, write bytes or a text such as \"512 KiB\", \"2 MB\" or \"unlimited\"",
-            "t.toml:6:8: kind: unknown value `fancyy`, did you mean `fancy`?",
-            "t.toml:8:1: numbr: unknown key `numbr`, did you mean `number`?",
-            "t.toml:10:13: inner.ports[1]: expected a whole number from 0 to 65535, found the number 70000",
-            "t.toml:10:20: inner.ports[1]: expected a whole number from 0 to 65535, found the text \"x\"",
-        ];
-        assert_eq!(errors, expected);
-        let sample = sample.unwrap();
-        assert_eq!(
-            (sample.maybe.as_deref(), sample.inner.ports),
-            (Some("kept"), vec![1, 2])
-        );
-    }
-
-    #[test]
-    fn a_text_of_the_environment_takes_the_type_that_is_asked_for() {
-        let node = untyped(&[
-            ("number", "7"),
-            ("yes", "true"),
-            ("ratio", "0.5"),
-            ("text", "12345"),
-            ("maybe", ""),
-            ("names", "a, b,"),
-            ("size", "2 KiB"),
-            ("wait", "45"),
-            ("count", "unlimited"),
-            ("kind", "plain"),
-            ("inner", "{ ports = [1, 2] }"),
-            ("key", "true"),
-        ]);
-        let expected = Sample {
-            number: 7,
-            yes: true,
-            ratio: 0.5,
-            text: "12345".to_owned(),
-            maybe: None,
-            names: vec!["a".to_owned(), "b".to_owned()],
-            size: ByteSizeOrDefault(ByteSize::kibibytes(2)),
-            wait: Some(Period::seconds(45)),
-            count: Some(Count::UNLIMITED),
-            kind: Some(Kind::Plain),
-            inner: Inner { ports: vec![1, 2] },
-            key: Secret::new("true"),
-        };
-        assert_eq!(read::<Sample>(&node).unwrap(), expected);
-        let list = |text: &str| read::<Sample>(&untyped(&[("names", text)])).unwrap().names;
-        assert_eq!(list("[::1]:5222,127.0.0.1:5222"), ["[::1]:5222", "127.0.0.1:5222"]);
-        assert_eq!(list("[\"x, y\", 'z']"), ["x, y", "z"]);
-        assert!(list("").is_empty());
-    }
-
-    #[test]
-    fn an_error_of_the_environment_names_the_variable() {
-        let mut errors = Vec::new();
-        settle::<Sample>(&mut untyped(&[("number", "many")]), &tree::written, &mut errors);
-        let expected =
-            "environment variable V: number: expected a whole number from 0 to 4294967295, found the text \"many\"";
-        assert_eq!(errors[0].to_string(), expected);
-    }
-
-    #[test]
-    fn a_secret_comes_from_a_file_without_its_last_line_end() {
-        let file = scratch("secret", "s3cret \n");
-        let (sample, errors) = errors_of(&format!("key_file = {:?}", file.display().to_string()));
-        std::fs::remove_file(&file).unwrap();
-        assert_eq!((sample.unwrap().key.expose(), errors), ("s3cret ", vec![]));
-    }
-
-    #[test]
-    fn a_secret_that_cannot_be_read_or_is_given_twice_is_an_error() {
-        let (_, errors) = errors_of("key_file = 'no/such/file'");
-        assert!(
-            errors[0].starts_with("t.toml:1:1: key_file: cannot read the file \"no/such/file\":"),
-            "{errors:?}"
-        );
-        let (_, errors) = errors_of("key = 'a'\nkey_file = 'b'");
-        assert_eq!(
-            errors,
-            ["t.toml:2:1: key_file: `key` and `key_file` are both set, keep one of them"]
-        );
-        let large = scratch("large", &"x".repeat(65 * 1024));
-        let (_, errors) = errors_of(&format!("key_file = {:?}", large.display().to_string()));
-        std::fs::remove_file(&large).unwrap();
-        assert!(errors[0].ends_with("is larger than 65536 bytes"), "{errors:?}");
-    }
-
-    fn scratch(name: &str, content: &str) -> PathBuf {
-        let path = std::env::temp_dir().join(format!("waxwing-config-{name}-{}", std::process::id()));
-        std::fs::write(&path, content).unwrap();
-        path
-    }
-}
+#[path = "reading_tests.rs"]
+mod tests;

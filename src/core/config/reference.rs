@@ -17,7 +17,7 @@ Every setting of Waxwing with its default. This file is generated from the progr
 checked for freshness, so edit conf/waxwing.toml instead and write there only what you want to be different.
 
 Sizes are bytes or a text with a unit (`\"8 KiB\"`, `\"16 kB\"`, `\"1 MiB\"`), times are seconds or a text with one or more units \
-(`\"250ms\"`, `\"30s\"`, `\"5min\"`, `\"1h 30m\"`, `\"7d\"`), rates have a time below the line (`\"50/s\"`, `\"60/min\"`, `\"20/h\"`, \
+(`\"250ms\"`, `\"30s\"`, `\"5min\"`, `\"1h 30min\"`, `\"7d\"`), rates have a time below the line (`\"50/s\"`, `\"60/min\"`, `\"20/h\"`, \
 `\"16 kB/s\"`). Each of them may be `\"unlimited\"`; zero never means that.
 
 Every key can be set by the environment, which wins over the file: `WAXWING_STORAGE__URL` sets `storage.url`, two underscores \
@@ -44,7 +44,7 @@ pub fn reference(modules: &[KnownModule]) -> String {
     comment(&mut text, OPENING);
     text.push('\n');
     comment(&mut text, HOSTS);
-    text.push_str("[[hosts]]\nname = \"localhost\"\n");
+    text.push_str("[[hosts]]\nname = \"localhost\"\n\n");
     comment(&mut text, HOST_MODULES);
     section(&mut text, "listen", &SettingsDescription::of::<Listen>());
     section(&mut text, "storage", &SettingsDescription::of::<Storage>());
@@ -62,13 +62,7 @@ pub fn reference(modules: &[KnownModule]) -> String {
         text.push_str(&format!("[modules.{}]\nenabled = {}\n", module.name, module.enabled));
         let description = (module.settings)();
         let schema = description.schema.as_value();
-        keys(
-            &mut text,
-            &format!("modules.{}", module.name),
-            schema,
-            schema,
-            &description.defaults,
-        );
+        keys(&mut text, &format!("modules.{}", module.name), schema, schema, &description.defaults);
     }
     text
 }
@@ -111,10 +105,7 @@ fn keys(text: &mut String, name: &str, root: &Json, schema: &Json, defaults: &to
 
 /// Follows a reference to a definition of the same schema.
 fn resolve<'a>(root: &'a Json, schema: &'a Json) -> &'a Json {
-    let name = schema
-        .get("$ref")
-        .and_then(Json::as_str)
-        .and_then(|reference| reference.strip_prefix("#/$defs/"));
+    let name = schema.get("$ref").and_then(Json::as_str).and_then(|reference| reference.strip_prefix("#/$defs/"));
     name.and_then(|name| root.get("$defs")?.get(name)).unwrap_or(schema)
 }
 
@@ -165,18 +156,32 @@ fn comment(text: &mut String, words: &str) {
             continue;
         }
         let mut line = String::from("#");
-        for word in paragraph.split_whitespace() {
+        for word in words_of(paragraph) {
             if line.chars().count() + 1 + word.chars().count() > WIDTH {
                 text.push_str(&line);
                 text.push('\n');
                 line = String::from("#");
             }
             line.push(' ');
-            line.push_str(word);
+            line.push_str(&word);
         }
         text.push_str(&line);
         text.push('\n');
     }
+}
+
+/// The words of a paragraph; what stands between backticks is one, so that nobody copies half a command.
+fn words_of(paragraph: &str) -> Vec<String> {
+    let mut words: Vec<String> = Vec::new();
+    let mut is_open = false;
+    for word in paragraph.split_whitespace() {
+        match words.last_mut().filter(|_| is_open) {
+            Some(last) => last.extend([" ", word]),
+            None => words.push(word.to_owned()),
+        }
+        is_open ^= word.matches('`').count() % 2 == 1;
+    }
+    words
 }
 
 /// The names of the keys that have no doc comment; a test of each module keeps this empty.

@@ -31,20 +31,14 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(if self.is_empty() {
-            "Secret(none)"
-        } else {
-            "Secret(hidden)"
-        })
+        formatter.write_str(if self.is_empty() { "Secret(none)" } else { "Secret(hidden)" })
     }
 }
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // serde's own message would quote the value that does not fit, so it is replaced.
-        String::deserialize(deserializer)
-            .map(Self)
-            .map_err(|_| D::Error::custom("this is no text, write it in quotes"))
+        String::deserialize(deserializer).map(Self).map_err(|_| D::Error::custom("this is no text, write it in quotes"))
     }
 }
 

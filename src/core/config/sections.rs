@@ -42,14 +42,7 @@ pub struct Listen {
 impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-        Self {
-            c2s: loopback(5222),
-            c2s_tls: loopback(5223),
-            s2s: vec![],
-            s2s_tls: vec![],
-            http: vec![],
-            https: vec![],
-        }
+        Self { c2s: loopback(5222), c2s_tls: loopback(5223), s2s: vec![], s2s_tls: vec![], http: vec![], https: vec![] }
     }
 }
 
@@ -143,16 +136,8 @@ pub struct Auth {
 
 impl Default for Auth {
     fn default() -> Self {
-        let mechanisms = MECHANISMS
-            .iter()
-            .filter(|name| **name != "PLAIN")
-            .map(|name| (*name).to_owned())
-            .collect();
-        Self {
-            mechanisms,
-            scram_iterations: 10_000,
-            minimum_password_length: 10,
-        }
+        let mechanisms = MECHANISMS.iter().filter(|name| **name != "PLAIN").map(|name| (*name).to_owned()).collect();
+        Self { mechanisms, scram_iterations: 10_000, minimum_password_length: 10 }
     }
 }
 
@@ -169,10 +154,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self {
-            filter: "info".to_owned(),
-            format: LogFormat::Text,
-        }
+        Self { filter: "info".to_owned(), format: LogFormat::Text }
     }
 }
 

@@ -45,10 +45,7 @@ impl Default for Berries {
 
 impl Default for Ripeness {
     fn default() -> Self {
-        Self {
-            after: Period::seconds(60),
-            frost: true,
-        }
+        Self { after: Period::seconds(60), frost: true }
     }
 }
 
@@ -59,12 +56,7 @@ const KNOWN: [KnownModule; 2] = [
         enabled: true,
         settings: SettingsDescription::of::<Berries>,
     },
-    KnownModule {
-        name: "flight",
-        about: "Flies.",
-        enabled: false,
-        settings: SettingsDescription::none,
-    },
+    KnownModule { name: "flight", about: "Flies.", enabled: false, settings: SettingsDescription::none },
 ];
 
 fn errors_of(text: &str) -> Vec<String> {
@@ -76,13 +68,9 @@ fn errors_of(text: &str) -> Vec<String> {
 
 fn with_environment(text: &str, variables: &[(&str, &str)]) -> Result<Config, Vec<String>> {
     let root = tree::parse_document(text, None).unwrap();
-    let variables = variables
-        .iter()
-        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
     let result = Config::assemble(root, variables, &KNOWN);
-    result
-        .map(|(config, _)| config)
-        .map_err(|errors| errors.iter().map(ToString::to_string).collect())
+    result.map(|(config, _)| config).map_err(|errors| errors.iter().map(ToString::to_string).collect())
 }
 
 #[test]
@@ -96,57 +84,28 @@ fn s04_empty_configuration_has_the_limits_of_the_list() {
     );
     assert_eq!(limits.unauthenticated_stanza_bytes, ByteSize::bytes(8192));
     assert_eq!(limits.unauthenticated_stanza_elements, Count::of(32));
-    assert_eq!(
-        (limits.c2s_bytes.get(), limits.c2s_bytes_burst.get()),
-        (16_000, 1_048_576)
-    );
+    assert_eq!((limits.c2s_bytes.get(), limits.c2s_bytes_burst.get()), (16_000, 1_048_576));
     assert_eq!(limits.c2s_stanzas, Rate::per_second(50));
     assert_eq!(limits.recipients, Rate::per_minute(60));
     assert_eq!(limits.subscriptions, Rate::per_hour(20));
     assert_eq!(limits.presences, Rate::per_minute(10));
     assert_eq!(limits.sessions_per_user, Count::of(10));
-    assert_eq!(
-        (limits.connections, limits.connections_burst),
-        (Rate::per_second(20), Count::of(50))
-    );
+    assert_eq!((limits.connections, limits.connections_burst), (Rate::per_second(20), Count::of(50)));
     assert_eq!(limits.unauthenticated_connections_per_address, Count::of(50));
     assert_eq!(limits.connections_per_address, Count::of(500));
     assert_eq!(limits.unauthenticated_timeout, Period::seconds(30));
     assert_eq!(limits.bind_timeout, Period::seconds(60));
-    assert_eq!(
-        (limits.ping_after, limits.ping_timeout),
-        (Period::seconds(180), Period::seconds(30))
-    );
+    assert_eq!((limits.ping_after, limits.ping_timeout), (Period::seconds(180), Period::seconds(30)));
     assert_eq!(limits.send_buffer_bytes, ByteSize::mebibytes(1));
     assert_eq!(limits.authentication_failures_per_stream, Count::of(5));
     assert_eq!(limits.authentication_failures_per_address, Rate::per_hour(20));
     assert_eq!(limits.ban_time, Period::seconds(3600));
     assert!(!config.tls.tls13_only && !config.tls.plaintext_on_loopback);
-    assert!(
-        !config
-            .auth
-            .mechanisms
-            .iter()
-            .any(|name| name == "PLAIN" || name == "ANONYMOUS" || name == "DIGEST-MD5")
-    );
-    assert_eq!(
-        (config.auth.scram_iterations, config.auth.minimum_password_length),
-        (10_000, 10)
-    );
+    assert!(!config.auth.mechanisms.iter().any(|name| name == "PLAIN" || name == "ANONYMOUS" || name == "DIGEST-MD5"));
+    assert_eq!((config.auth.scram_iterations, config.auth.minimum_password_length), (10_000, 10));
     let lists = config.listen.lists();
-    assert!(
-        lists
-            .iter()
-            .flat_map(|(_, addresses)| addresses.iter())
-            .all(|address| address.ip().is_loopback())
-    );
-    assert_eq!(
-        config.log,
-        Log {
-            filter: "info".to_owned(),
-            format: LogFormat::Text
-        }
-    );
+    assert!(lists.iter().flat_map(|(_, addresses)| addresses.iter()).all(|address| address.ip().is_loopback()));
+    assert_eq!(config.log, Log { filter: "info".to_owned(), format: LogFormat::Text });
     let names: Vec<_> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     assert_eq!(names, ["localhost"]);
 }
@@ -161,9 +120,7 @@ fn an_empty_file_and_no_file_are_the_same() {
 fn every_limit_can_be_lifted_and_none_set_to_zero() {
     let table = toml::Table::try_from(Limits::default()).unwrap();
     let all = |value: &str| table.keys().map(|key| format!("{key} = {value}\n")).collect::<String>();
-    let lifted = Config::from_text(&format!("[limits]\n{}", all("'unlimited'")), &KNOWN)
-        .unwrap()
-        .limits;
+    let lifted = Config::from_text(&format!("[limits]\n{}", all("'unlimited'")), &KNOWN).unwrap().limits;
     assert!(lifted.c2s_stanzas.is_unlimited() && lifted.stanza_bytes.is_unlimited() && lifted.ban_time.is_unlimited());
     let errors = errors_of(&format!("[limits]\n{}", all("'0'")));
     let rates = [
@@ -176,10 +133,8 @@ fn every_limit_can_be_lifted_and_none_set_to_zero() {
     ];
     for (line, key) in table.keys().enumerate().map(|(index, key)| (index + 2, key)) {
         let place = format!("configuration:{line}:{}: limits.{key}: ", key.len() + 4);
-        let error = errors
-            .iter()
-            .find(|error| error.starts_with(&place))
-            .unwrap_or_else(|| panic!("{place} {errors:#?}"));
+        let error =
+            errors.iter().find(|error| error.starts_with(&place)).unwrap_or_else(|| panic!("{place} {errors:#?}"));
         assert!(error.contains("unlimited") || rates.contains(&key.as_str()), "{error}");
     }
     assert_eq!(errors_of("[limits]\nrecipients = '0/min'").len(), 1);
@@ -205,7 +160,7 @@ fn every_error_is_reported_at_once_with_its_line_and_key() {
         "configuration:16:16: limits.stanza_bytes: 9999 B is too little, RFC 6120 (13.12) demands 10000 bytes or more",
         "configuration:17:1: limits.sesions_per_user: unknown key `sesions_per_user`, did you mean `sessions_per_user`?",
         "configuration:18:14: limits.ping_after: \"soon\" is not a time, write seconds or a text such as \"250ms\", \"30s\", \
-         \"5min\", \"1h 30m\", \"7d\" or \"unlimited\"",
+         \"5min\", \"1h 30min\", \"7d\" or \"unlimited\"",
         "configuration:19:17: limits.bind_failures: zero would lock everyone out, write \"unlimited\" to lift the limit",
         "configuration:22:32: auth.mechanisms[1]: unknown mechanism `SCRAM-SHA256`, did you mean `SCRAM-SHA-256`?",
         "configuration:23:20: auth.scram_iterations: 100 is not between 4096 (RFC 7677) and 1000000",
@@ -222,12 +177,7 @@ fn every_error_is_reported_at_once_with_its_line_and_key() {
 fn limits_that_contradict_each_other_are_refused() {
     let errors = errors_of("limits.stanza_bytes = '2 MiB'");
     assert_eq!(errors.len(), 2, "{errors:?}");
-    assert!(
-        errors
-            .iter()
-            .all(|error| error.contains("is less than stanza_bytes (2 MiB)")),
-        "{errors:?}"
-    );
+    assert!(errors.iter().all(|error| error.contains("is less than stanza_bytes (2 MiB)")), "{errors:?}");
     assert_eq!(
         errors_of("limits = { stanza_bytes = '2 MiB', c2s_bytes_burst = '2 MiB', send_buffer_bytes = '3 MiB' }"),
         [""; 0]
@@ -236,29 +186,11 @@ fn limits_that_contradict_each_other_are_refused() {
 
 #[test]
 fn hosts_keep_their_order_and_may_be_plain_names() {
-    let names = |config: Config| {
-        config
-            .hosts
-            .iter()
-            .map(|host| host.name.to_string())
-            .collect::<Vec<_>>()
-    };
-    assert_eq!(
-        names(Config::from_text("hosts = ['z.lit', 'a.lit']", &KNOWN).unwrap()),
-        ["z.lit", "a.lit"]
-    );
-    assert_eq!(
-        names(with_environment("", &[("WAXWING_HOSTS", "z.lit, a.lit")]).unwrap()),
-        ["z.lit", "a.lit"]
-    );
-    assert_eq!(
-        names(with_environment("", &[("WAXWING_HOSTS__0__NAME", "z.lit")]).unwrap()),
-        ["z.lit"]
-    );
-    assert_eq!(
-        names(Config::from_text("[[hosts]]\nname = 'Bücher.Example'", &KNOWN).unwrap()),
-        ["bücher.example"]
-    );
+    let names = |config: Config| config.hosts.iter().map(|host| host.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(Config::from_text("hosts = ['z.lit', 'a.lit']", &KNOWN).unwrap()), ["z.lit", "a.lit"]);
+    assert_eq!(names(with_environment("", &[("WAXWING_HOSTS", "z.lit, a.lit")]).unwrap()), ["z.lit", "a.lit"]);
+    assert_eq!(names(with_environment("", &[("WAXWING_HOSTS__0__NAME", "z.lit")]).unwrap()), ["z.lit"]);
+    assert_eq!(names(Config::from_text("[[hosts]]\nname = 'Bücher.Example'", &KNOWN).unwrap()), ["bücher.example"]);
     assert_eq!(errors_of("hosts = []").len(), 1);
     assert_eq!(
         errors_of("[[hosts]]\n"),
@@ -282,33 +214,16 @@ fn a_host_lays_its_own_settings_over_the_common_ones() {
     let common = Berries {
         items: Count::of(7),
         watchers: vec!["x".to_owned()],
-        ripeness: Ripeness {
-            after: Period::seconds(3600),
-            frost: true,
-        },
+        ripeness: Ripeness { after: Period::seconds(3600), frost: true },
         ..Berries::default()
     };
     assert_eq!(on("b.lit"), common);
     assert_eq!(on("unknown.lit"), common);
-    let ripeness = Ripeness {
-        after: Period::seconds(3600),
-        frost: false,
-    };
-    assert_eq!(
-        on("a.lit"),
-        Berries {
-            items: Count::of(5),
-            ripeness,
-            ..common
-        }
-    );
+    let ripeness = Ripeness { after: Period::seconds(3600), frost: false };
+    assert_eq!(on("a.lit"), Berries { items: Count::of(5), ripeness, ..common });
     let enabled = |host, name| config.module_enabled(host, name);
     assert_eq!(
-        (
-            enabled("a.lit", "berries"),
-            enabled("b.lit", "berries"),
-            enabled("a.lit", "flight")
-        ),
+        (enabled("a.lit", "berries"), enabled("b.lit", "berries"), enabled("a.lit", "flight")),
         (Some(false), None, None)
     );
 }
@@ -346,14 +261,8 @@ fn the_environment_reaches_every_key_and_wins() {
         ],
     );
     let config = config.unwrap();
-    assert_eq!(
-        (config.storage.url.as_str(), config.storage.connections),
-        ("postgres://x@y/z", Some(20))
-    );
-    assert_eq!(
-        config.listen.c2s,
-        ["0.0.0.0:5222".parse().unwrap(), "[::]:5222".parse().unwrap()]
-    );
+    assert_eq!((config.storage.url.as_str(), config.storage.connections), ("postgres://x@y/z", Some(20)));
+    assert_eq!(config.listen.c2s, ["0.0.0.0:5222".parse().unwrap(), "[::]:5222".parse().unwrap()]);
     assert!(config.listen.c2s_tls.is_empty());
     assert!(config.limits.sessions_per_user.is_unlimited());
     assert_eq!(config.limits.stanza_bytes.get(), 20_000);
@@ -361,10 +270,7 @@ fn the_environment_reaches_every_key_and_wins() {
     assert_eq!(config.log.format, LogFormat::Json);
     assert_eq!(config.module_enabled("a.lit", "flight"), Some(true));
     let berries = config.module::<Berries>("a.lit", "berries").unwrap();
-    assert_eq!(
-        (berries.items, berries.ripeness.after),
-        (Count::of(9), Period::seconds(7200))
-    );
+    assert_eq!((berries.items, berries.ripeness.after), (Count::of(9), Period::seconds(7200)));
     assert_eq!(berries.watchers, ["a@a.lit", "b@a.lit"]);
 }
 
@@ -403,22 +309,12 @@ fn s38_secrets_come_from_files_and_show_in_neither_errors_nor_debug() {
     let config = Config::from_text(&text, &KNOWN).unwrap();
     std::fs::remove_file(&file).unwrap();
     // The snapshot does not change when the file goes.
-    assert_eq!(
-        config
-            .module::<Berries>("localhost", "berries")
-            .unwrap()
-            .password
-            .expose(),
-        "open sesame"
-    );
+    assert_eq!(config.module::<Berries>("localhost", "berries").unwrap().password.expose(), "open sesame");
     assert!(!format!("{config:?}").contains("sesame"));
     let errors =
         errors_of("modules.berries.password = 77665544\nstorage.url = 'postgres://u:hunter2@h/d'\nstorage.ulr = 1");
     assert!(
-        errors.len() == 2
-            && errors
-                .iter()
-                .all(|error| !error.contains("77665544") && !error.contains("hunter2")),
+        errors.len() == 2 && errors.iter().all(|error| !error.contains("77665544") && !error.contains("hunter2")),
         "{errors:?}"
     );
     let config = Config::from_text("storage.url = 'postgres://u:hunter2@h/d'", &KNOWN).unwrap();
@@ -429,13 +325,7 @@ fn s38_secrets_come_from_files_and_show_in_neither_errors_nor_debug() {
 fn a_missing_file_is_an_error_with_its_name() {
     let errors = Config::load(Some(Path::new("no/such.toml")), [], &KNOWN).unwrap_err();
     assert_eq!(errors.len(), 1);
-    assert!(
-        errors[0]
-            .to_string()
-            .starts_with("no/such.toml:1:1: cannot read the file: "),
-        "{}",
-        errors[0]
-    );
+    assert!(errors[0].to_string().starts_with("no/such.toml:1:1: cannot read the file: "), "{}", errors[0]);
 }
 
 #[test]
@@ -443,14 +333,8 @@ fn the_reference_is_a_configuration_that_changes_nothing() {
     let text = reference(&KNOWN);
     let config = Config::from_text(&text, &KNOWN).unwrap_or_else(|errors| panic!("{errors:#?}\n{text}"));
     let default = Config::default();
-    assert_eq!(
-        (config.listen, config.tls, config.limits),
-        (default.listen, default.tls, default.limits)
-    );
-    assert_eq!(
-        (config.storage, config.auth, config.log),
-        (default.storage, default.auth, default.log)
-    );
+    assert_eq!((config.listen, config.tls, config.limits), (default.listen, default.tls, default.limits));
+    assert_eq!((config.storage, config.auth, config.log), (default.storage, default.auth, default.log));
     assert_eq!(config.hosts.len(), 1);
 }
 
@@ -461,7 +345,7 @@ fn the_reference_names_every_key_with_its_words_and_default() {
         "# How many berries a bird may hold.\nitems = 1000\n",
         "# Where the keeper lives, if anywhere.\n# address = \"\"\n",
         "# What the keeper says to be let in.\n# password = \"\"\n",
-        "# How ripe they are.\n[modules.berries.ripeness]\n\n# How long they hang at least.\nafter = \"1m\"\n",
+        "# How ripe they are.\n[modules.berries.ripeness]\n\n# How long they hang at least.\nafter = \"1min\"\n",
         "# Flies.\n[modules.flight]\nenabled = false\n",
         "stanza_bytes = \"1 MiB\"\n",
         "c2s_bytes = \"16 kB/s\"\n",
@@ -470,15 +354,9 @@ fn the_reference_names_every_key_with_its_words_and_default() {
     for wanted in wanted {
         assert!(text.contains(wanted), "{wanted:?} is not in\n{text}");
     }
-    assert!(
-        text.lines().all(|line| line.chars().count() <= 120),
-        "a line is too long"
-    );
+    assert!(text.lines().all(|line| line.chars().count() <= 120), "a line is too long");
     let fields = text.find("\nitems = ").zip(text.find("\nwatchers = "));
-    assert!(
-        fields.is_some_and(|(first, second)| first < second),
-        "the keys stand in the order of the struct"
-    );
+    assert!(fields.is_some_and(|(first, second)| first < second), "the keys stand in the order of the struct");
 }
 
 #[test]

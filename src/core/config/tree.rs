@@ -58,10 +58,7 @@ pub(crate) enum Step {
 /// Values are left out: any of them may be a secret.
 impl fmt::Debug for Table {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_set()
-            .entries(self.entries.iter().map(|entry| &entry.key))
-            .finish()
+        formatter.debug_set().entries(self.entries.iter().map(|entry| &entry.key)).finish()
     }
 }
 
@@ -77,10 +74,7 @@ impl fmt::Debug for Node {
 
 impl Table {
     pub fn get(&self, key: &str) -> Option<&Node> {
-        self.entries
-            .iter()
-            .find(|entry| entry.key == key)
-            .map(|entry| &entry.node)
+        self.entries.iter().find(|entry| entry.key == key).map(|entry| &entry.node)
     }
 
     pub fn remove(&mut self, key: &str) -> Option<Entry> {
@@ -116,12 +110,11 @@ impl Table {
     pub fn find(&self, path: &[Step]) -> Option<&Node> {
         let (first, rest) = path.split_first()?;
         let Step::Key(key) = first else { return None };
-        rest.iter()
-            .try_fold(self.get(key)?, |node, step| match (&node.value, step) {
-                (Value::Table(table), Step::Key(key)) => table.get(key),
-                (Value::Array(items), Step::Index(index)) => items.get(*index),
-                _ => None,
-            })
+        rest.iter().try_fold(self.get(key)?, |node, step| match (&node.value, step) {
+            (Value::Table(table), Step::Key(key)) => table.get(key),
+            (Value::Array(items), Step::Index(index)) => items.get(*index),
+            _ => None,
+        })
     }
 
     /// Takes out what stands at a path; an unset path stays unset.
@@ -197,12 +190,7 @@ pub(crate) fn parse_document(text: &str, path: Option<&Path>) -> Result<Table, V
 
 /// A single TOML value from the environment, such as `["a", "b"]` or `{ key = 1 }`.
 pub(crate) fn parse_value(text: &str, origin: &Origin) -> Option<Node> {
-    let places = Places {
-        origin: Some(origin),
-        lines: Vec::new(),
-        path: None,
-        text,
-    };
+    let places = Places { origin: Some(origin), lines: Vec::new(), path: None, text };
     let value = DeValue::parse(text).ok()?;
     convert(value.get_ref(), &value.span(), &places).ok()
 }
@@ -218,32 +206,18 @@ struct Places<'a> {
 
 impl<'a> Places<'a> {
     fn new(text: &'a str, path: Option<&Path>) -> Self {
-        let lines = std::iter::once(0)
-            .chain(text.match_indices('\n').map(|(position, _)| position + 1))
-            .collect();
-        Self {
-            origin: None,
-            path: path.map(Arc::from),
-            text,
-            lines,
-        }
+        let lines = std::iter::once(0).chain(text.match_indices('\n').map(|(position, _)| position + 1)).collect();
+        Self { origin: None, path: path.map(Arc::from), text, lines }
     }
 
     fn at(&self, span: &Range<usize>) -> Origin {
         if let Some(origin) = self.origin {
             return origin.clone();
         }
-        let path = self
-            .path
-            .clone()
-            .unwrap_or_else(|| Arc::from(Path::new("configuration")));
+        let path = self.path.clone().unwrap_or_else(|| Arc::from(Path::new("configuration")));
         let line = self.lines.partition_point(|begin| *begin <= span.start).max(1);
         let before = self.text.get(self.lines[line - 1]..span.start).unwrap_or("");
-        Origin::File {
-            path,
-            line,
-            column: before.chars().count() + 1,
-        }
+        Origin::File { path, line, column: before.chars().count() + 1 }
     }
 }
 
@@ -254,11 +228,7 @@ fn convert_table(table: &DeTable<'_>, places: &Places<'_>) -> Result<Table, Conf
     let mut entries = Vec::with_capacity(rows.len());
     for (key, value) in rows {
         let node = convert(value.get_ref(), &value.span(), places)?;
-        entries.push(Entry {
-            key: key.get_ref().to_string(),
-            origin: places.at(&key.span()),
-            node,
-        });
+        entries.push(Entry { key: key.get_ref().to_string(), origin: places.at(&key.span()), node });
     }
     Ok(Table { entries })
 }
@@ -279,10 +249,7 @@ fn convert(value: &DeValue<'_>, span: &Range<usize>, places: &Places<'_>) -> Res
         DeValue::Boolean(yes) => Value::Boolean(*yes),
         DeValue::Datetime(time) => Value::String(time.to_string()),
         DeValue::Array(items) => Value::Array(
-            items
-                .iter()
-                .map(|item| convert(item.get_ref(), &item.span(), places))
-                .collect::<Result<_, _>>()?,
+            items.iter().map(|item| convert(item.get_ref(), &item.span(), places)).collect::<Result<_, _>>()?,
         ),
         DeValue::Table(table) => Value::Table(convert_table(table, places)?),
     };
@@ -307,12 +274,7 @@ mod tests {
         let errors = parse_document("a = \nb = 1\nb = 2\n", Some(Path::new("x.toml"))).unwrap_err();
         let lines: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert!(lines.iter().any(|line| line.starts_with("x.toml:1:")), "{lines:?}");
-        assert!(
-            lines
-                .iter()
-                .any(|line| line.starts_with("x.toml:3:") && line.contains("duplicate")),
-            "{lines:?}"
-        );
+        assert!(lines.iter().any(|line| line.starts_with("x.toml:3:") && line.contains("duplicate")), "{lines:?}");
     }
 
     #[test]
@@ -323,18 +285,9 @@ mod tests {
         let expected = "a = 1\nt.x = 1\nt.y = 3\nlist = [3]\nkey = 'direct'";
         let plain = |table: &Table, key| matches!(table.get(key).map(|node| &node.value), Some(Value::Integer(1)));
         assert!(plain(&below, "a"));
-        assert_eq!(
-            below.entries.len(),
-            parse_document(expected, None).unwrap().entries.len()
-        );
-        assert!(
-            below.get("key_file").is_none(),
-            "the direct secret replaces the one in a file"
-        );
-        assert!(matches!(
-            &below.find(&keys(["t", "y"])).unwrap().value,
-            Value::Integer(3)
-        ));
+        assert_eq!(below.entries.len(), parse_document(expected, None).unwrap().entries.len());
+        assert!(below.get("key_file").is_none(), "the direct secret replaces the one in a file");
+        assert!(matches!(&below.find(&keys(["t", "y"])).unwrap().value, Value::Integer(3)));
         assert!(matches!(&below.get("list").unwrap().value, Value::Array(items) if items.len() == 1));
     }
 

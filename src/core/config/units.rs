@@ -18,7 +18,7 @@ const UNLIMITED: &str = "unlimited";
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ByteSize(u64);
 
-/// A length of time: a number of seconds, `"30s"`, `"1h 30m"`, `"250ms"`, `"7d"` or `"unlimited"`.
+/// A length of time: a number of seconds, `"30s"`, `"1h 30min"`, `"250ms"`, `"7d"` or `"unlimited"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Period(Duration);
 
@@ -130,33 +130,21 @@ impl Count {
 
 impl Rate {
     /// No limit at all.
-    pub const UNLIMITED: Self = Self {
-        amount: u64::MAX,
-        per: Duration::from_secs(1),
-    };
+    pub const UNLIMITED: Self = Self { amount: u64::MAX, per: Duration::from_secs(1) };
 
     /// So many events per second.
     pub const fn per_second(amount: u64) -> Self {
-        Self {
-            amount,
-            per: Duration::from_secs(1),
-        }
+        Self { amount, per: Duration::from_secs(1) }
     }
 
     /// So many events per minute.
     pub const fn per_minute(amount: u64) -> Self {
-        Self {
-            amount,
-            per: Duration::from_secs(60),
-        }
+        Self { amount, per: Duration::from_secs(60) }
     }
 
     /// So many events per hour.
     pub const fn per_hour(amount: u64) -> Self {
-        Self {
-            amount,
-            per: Duration::from_secs(3600),
-        }
+        Self { amount, per: Duration::from_secs(3600) }
     }
 
     /// How many events are allowed within [`period`](Self::period); `u64::MAX` when unlimited.
@@ -227,16 +215,13 @@ fn write_size(bytes: u64, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
 const TIME_UNITS: [(&[&str], u64); 5] = [
     (&["d", "day", "days"], 86_400_000),
     (&["h", "hour", "hours"], 3_600_000),
-    (&["m", "min", "minute", "minutes"], 60_000),
+    (&["min", "m", "minute", "minutes"], 60_000),
     (&["s", "sec", "second", "seconds"], 1_000),
     (&["ms", "millisecond", "milliseconds"], 1),
 ];
 
 fn time_unit(name: &str) -> Option<u64> {
-    TIME_UNITS
-        .iter()
-        .find(|(names, _)| names.contains(&name))
-        .map(|(_, factor)| *factor)
+    TIME_UNITS.iter().find(|(names, _)| names.contains(&name)).map(|(_, factor)| *factor)
 }
 
 fn parse_time(text: &str) -> Option<Duration> {
@@ -250,11 +235,8 @@ fn parse_time(text: &str) -> Option<Duration> {
         let end = after.find(|c: char| !c.is_ascii_alphabetic()).unwrap_or(after.len());
         let (unit, remainder) = after.split_at(end);
         // A bare number is seconds, but only when it stands alone: "1h 30" would be a guess.
-        let factor = if unit.is_empty() && rest == text.trim() && remainder.is_empty() {
-            1_000
-        } else {
-            time_unit(unit)?
-        };
+        let factor =
+            if unit.is_empty() && rest == text.trim() && remainder.is_empty() { 1_000 } else { time_unit(unit)? };
         milliseconds = milliseconds.checked_add(number.checked_mul(factor)?)?;
         rest = remainder.trim_start();
     }
@@ -262,9 +244,7 @@ fn parse_time(text: &str) -> Option<Duration> {
 }
 
 fn split_number(text: &str) -> Option<(u64, &str)> {
-    let end = text
-        .find(|c: char| !c.is_ascii_digit() && c != '_')
-        .unwrap_or(text.len());
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '_').unwrap_or(text.len());
     let number = text[..end].replace('_', "").parse().ok()?;
     Some((number, text[end..].trim_start()))
 }
@@ -293,7 +273,7 @@ impl FromStr for Period {
         }
         parse_time(text).map(Self).ok_or_else(|| {
             UnitError(format!(
-                "{text:?} is not a time, write seconds or a text such as \"250ms\", \"30s\", \"5min\", \"1h 30m\", \"7d\" or \
+                "{text:?} is not a time, write seconds or a text such as \"250ms\", \"30s\", \"5min\", \"1h 30min\", \"7d\" or \
                  \"unlimited\""
             ))
         })
@@ -309,9 +289,7 @@ impl FromStr for Count {
         }
         match split_number(text.trim()) {
             Some((number, "")) => Ok(Self(number)),
-            _ => Err(UnitError(format!(
-                "{text:?} is not a number, write digits or \"unlimited\""
-            ))),
+            _ => Err(UnitError(format!("{text:?} is not a number, write digits or \"unlimited\""))),
         }
     }
 }
@@ -368,9 +346,7 @@ impl fmt::Display for Period {
             return formatter.write_str(UNLIMITED);
         }
         let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
-        let unit = TIME_UNITS
-            .iter()
-            .find(|(_, factor)| milliseconds != 0 && milliseconds.is_multiple_of(*factor));
+        let unit = TIME_UNITS.iter().find(|(_, factor)| milliseconds != 0 && milliseconds.is_multiple_of(*factor));
         match unit {
             Some((names, factor)) => write!(formatter, "{}{}", milliseconds / factor, names[0]),
             None => formatter.write_str("0s"),
@@ -469,26 +445,11 @@ macro_rules! quantity {
     };
 }
 
-quantity!(
-    ByteSize,
-    "a number of bytes or a text such as \"512 KiB\"",
-    Some(ByteSize),
-    ["integer", "string"]
-);
-quantity!(
-    Period,
-    "a number of seconds or a text such as \"30s\"",
-    Some(Period::seconds),
-    ["integer", "string"]
-);
+quantity!(ByteSize, "a number of bytes or a text such as \"512 KiB\"", Some(ByteSize), ["integer", "string"]);
+quantity!(Period, "a number of seconds or a text such as \"30s\"", Some(Period::seconds), ["integer", "string"]);
 quantity!(Count, "a number or \"unlimited\"", Some(Count), ["integer", "string"]);
 quantity!(Rate, "a text such as \"50/s\"", None, "string");
-quantity!(
-    ByteRate,
-    "bytes per second or a text such as \"16 kB/s\"",
-    Some(ByteRate),
-    ["integer", "string"]
-);
+quantity!(ByteRate, "bytes per second or a text such as \"16 kB/s\"", Some(ByteRate), ["integer", "string"]);
 
 macro_rules! serialized_as_text {
     ($($type:ident),*) => {$(
@@ -517,26 +478,13 @@ mod tests {
 
     #[test]
     fn sizes_are_read_in_both_families_of_units() {
-        for (text, bytes) in [
-            ("8192", 8192),
-            ("8 KiB", 8192),
-            ("8kib", 8192),
-            ("16 kB", 16_000),
-            ("1 MiB", 1 << 20),
-            ("1_000 B", 1000),
-        ] {
+        for (text, bytes) in
+            [("8192", 8192), ("8 KiB", 8192), ("8kib", 8192), ("16 kB", 16_000), ("1 MiB", 1 << 20), ("1_000 B", 1000)]
+        {
             assert_eq!(text.parse::<ByteSize>().unwrap(), ByteSize::bytes(bytes), "{text}");
         }
         assert!("unlimited".parse::<ByteSize>().unwrap().is_unlimited());
-        for text in [
-            "",
-            "MiB",
-            "-1",
-            "1.5 MiB",
-            "5 parsecs",
-            "99999999 TiB",
-            "18446744073709551615",
-        ] {
+        for text in ["", "MiB", "-1", "1.5 MiB", "5 parsecs", "99999999 TiB", "18446744073709551615"] {
             assert!(text.parse::<ByteSize>().is_err(), "{text}");
         }
     }
@@ -552,11 +500,7 @@ mod tests {
             ("1h30m", 5_400_000),
             ("7d", 604_800_000),
         ] {
-            assert_eq!(
-                text.parse::<Period>().unwrap().get(),
-                Duration::from_millis(milliseconds),
-                "{text}"
-            );
+            assert_eq!(text.parse::<Period>().unwrap().get(), Duration::from_millis(milliseconds), "{text}");
         }
         for text in ["", "s", "1h 30", "5 fortnights", "-3s", "1.5h"] {
             assert!(text.parse::<Period>().is_err(), "{text}");
@@ -584,21 +528,13 @@ mod tests {
             let period = Period::milliseconds(milliseconds);
             assert_eq!(period.to_string().parse::<Period>().unwrap(), period);
         }
-        assert_eq!(
-            Period::UNLIMITED.to_string().parse::<Period>().unwrap(),
-            Period::UNLIMITED
-        );
-        for rate in [
-            Rate::per_second(50),
-            Rate::per_minute(60),
-            Rate::per_hour(20),
-            Rate::UNLIMITED,
-        ] {
+        assert_eq!(Period::UNLIMITED.to_string().parse::<Period>().unwrap(), Period::UNLIMITED);
+        for rate in [Rate::per_second(50), Rate::per_minute(60), Rate::per_hour(20), Rate::UNLIMITED] {
             assert_eq!(rate.to_string().parse::<Rate>().unwrap(), rate);
         }
         assert_eq!(ByteSize::mebibytes(1).to_string(), "1 MiB");
         assert_eq!(ByteRate::bytes_per_second(16_000).to_string(), "16 kB/s");
-        assert_eq!(Period::seconds(180).to_string(), "3m");
+        assert_eq!(Period::seconds(180).to_string(), "3min");
     }
 
     #[test]
