@@ -13,36 +13,34 @@ use crate::refusal::Refusal;
 use crate::router;
 use crate::session::Session;
 use crate::stages::{Pass, Stage};
-use crate::stanza::{Malformed, Stanza, StanzaType};
+use crate::stanza::{Stanza, StanzaType};
 use crate::stream_error::{StreamCondition, StreamError};
 
-/// Takes a first-level element from a bound client. When it returns, everything the stanza had to change is stored and
-/// everyone who gets it has it in the mailbox: only then may it be acknowledged.
+/// Takes a first-level element from a bound client, read from the wire with this number. When it returns, everything the
+/// stanza had to change is stored and everyone who gets it has it in the mailbox: only then is it counted as handled and
+/// may be acknowledged.
 ///
 /// # Errors
 /// What ends the stream.
-pub async fn depart(session: &Arc<Session>, element: Element) -> Result<(), StreamError> {
+pub async fn depart(session: &Arc<Session>, wire_number: u32, element: Element) -> Result<(), StreamError> {
+    // Another stream may have resumed the session in the meantime: then this one has nothing more to say.
+    let Some(_departing) = session.begin_departure(wire_number).await else { return Ok(()) };
     let owner = session.host().catalogue().stream_owner(element.namespace(), element.name()).cloned();
     if let Some(owner) = owner {
         return owner.stream(session, element).await;
     }
     match Stanza::read(element) {
-        None => Err(StreamCondition::UnsupportedStanzaType.into()),
+        None => return Err(StreamCondition::UnsupportedStanzaType.into()),
         Some(Ok(stanza)) => {
             let mut parcel = Parcel::new(stanza, Origin::Session(session.clone()));
             if let Err(refusal) = leave(session, &mut parcel).await {
                 turn_back(session, &parcel.stanza, &refusal);
-                return Ok(());
             }
-            Ok(())
         }
-        Some(Err(malformed)) => {
-            let Malformed { mut stanza, refusal } = *malformed;
-            stanza.from = Some(session.jid().clone().into());
-            turn_back(session, &stanza, &refusal);
-            Ok(())
-        }
+        Some(Err(malformed)) => turn_back(session, &malformed.stanza, &malformed.refusal),
     }
+    session.count_handled();
+    Ok(())
 }
 
 /// Leads a parcel through the stages of departure and hands it to the router.
@@ -97,7 +95,10 @@ pub fn strip_forged_ids(house: &House, stanza: &mut Stanza) -> Result<(), Fault>
         payload.namespace() == namespaces::STANZA_IDS
             && payload.name() == "stanza-id"
             // An address that cannot be read is nobody's id: it goes too.
-            && payload.attribute("by").is_none_or(|by| Jid::new(&by).is_ok_and(|by| house.is_ours(by.domain())) || Jid::new(&by).is_err())
+            && payload
+                .attribute("by")
+                .and_then(|by| Jid::new(&by).ok())
+                .is_none_or(|by| house.is_ours(by.domain()))
     })
 }
 

@@ -35,33 +35,63 @@ pub(crate) fn start(session: Arc<Session>, wire: Box<dyn Wire>) {
 }
 
 /// The last thing a session says.
+#[derive(Default)]
 struct Farewell {
     last_words: Option<StreamError>,
     write_what_waits: bool,
 }
 
 /// Writes until the session is to end. Gives the wire back unless it is lost.
-async fn write(session: &Arc<Session>, mut wire: Box<dyn Wire>) -> (Option<Box<dyn Wire>>, Farewell) {
+async fn write(session: &Arc<Session>, wire: Box<dyn Wire>) -> (Option<Box<dyn Wire>>, Farewell) {
+    let mut wire = Some(wire);
     loop {
         match session.mailbox.take_order() {
             Some(Order::Close { last_words, write_what_waits }) => {
-                return (Some(wire), Farewell { last_words, write_what_waits });
+                return (wire, Farewell { last_words, write_what_waits });
             }
-            Some(Order::Lost) => return (None, Farewell { last_words: None, write_what_waits: false }),
-            Some(Order::Attach(new)) => {
-                let old = std::mem::replace(&mut wire, new);
-                session.host().house().tasks().spawn(old.close(None));
+            Some(Order::Lost(number)) if number == session.wire_number() => wire = None,
+            Some(Order::Attach { wire: mut new, greeting }) => {
+                new.write(&greeting);
+                for parcel in session.keeper().map(|keeper| keeper.again()).unwrap_or_default() {
+                    encode(&parcel, &mut *new);
+                }
+                if let Some(old) = wire.replace(new) {
+                    session.host().house().tasks().spawn(old.close(None));
+                }
             }
-            None => {}
+            Some(Order::Lost(_)) | None => {}
         }
-        if !fill(session, &mut *wire).await {
-            session.mailbox.changed().await;
-            continue;
-        }
-        if flush(session, &mut *wire).await.is_err() {
-            return (None, Farewell { last_words: None, write_what_waits: false });
+        let alive = match &mut wire {
+            Some(attached) => {
+                let written = fill(session, &mut **attached).await;
+                match flush(session, &mut **attached).await {
+                    Ok(()) if !written && !session.mailbox.has_order() => session.mailbox.changed().await,
+                    Ok(()) => {}
+                    Err(_) => wire = None,
+                }
+                true
+            }
+            None => wait_for_a_wire(session).await,
+        };
+        if !alive {
+            return (None, Farewell::default());
         }
     }
+}
+
+/// The wire is lost. Waits for another one as long as the keeper says; false when the session is to end.
+async fn wait_for_a_wire(session: &Session) -> bool {
+    let Some(keeper) = session.keeper() else { return false };
+    let patience = tokio::time::sleep(keeper.patience());
+    tokio::pin!(patience);
+    while !session.mailbox.has_order() {
+        tokio::select! {
+            () = &mut patience => return false,
+            // What comes for the session waits in its mailbox.
+            () = session.mailbox.changed() => {}
+        }
+    }
+    true
 }
 
 /// Moves deliveries from the mailbox to the wire, up to one batch; whether there were any.
@@ -143,10 +173,13 @@ async fn end(session: &Arc<Session>, mut wire: Option<Box<dyn Wire>>, farewell: 
             }
         }
     }
-    for delivery in left {
-        if let Delivery::Parcel(parcel) = delivery {
-            keep(session, *parcel).await;
-        }
+    let not_acknowledged = session.keeper().map(|keeper| keeper.give_up()).unwrap_or_default();
+    let not_written = left.into_iter().filter_map(|delivery| match delivery {
+        Delivery::Parcel(parcel) => Some(*parcel),
+        Delivery::Element(_) => None,
+    });
+    for parcel in not_acknowledged.into_iter().chain(not_written) {
+        keep(session, parcel).await;
     }
     host.tell(Event::SessionEnded(session.clone())).await;
     let reason = farewell.last_words.as_ref().map_or("closed", |error| error.condition.name());

@@ -36,10 +36,15 @@ pub(crate) enum Order {
         /// Whether what waits is written before.
         write_what_waits: bool,
     },
-    /// The transport is gone.
-    Lost,
+    /// The transport that was attached as the one of this number is gone.
+    Lost(u32),
     /// Go on with this wire in place of the old one (resumption).
-    Attach(Box<dyn Wire>),
+    Attach {
+        /// The new wire.
+        wire: Box<dyn Wire>,
+        /// What is said on it before anything else.
+        greeting: Bytes,
+    },
 }
 
 #[derive(Default)]
@@ -49,7 +54,8 @@ struct Inner {
     /// How many deliveries the writer has taken out since the session began.
     taken: u64,
     closed: bool,
-    order: Option<Order>,
+    /// At most a few, and none after one to close.
+    orders: VecDeque<Order>,
 }
 
 /// How far a session's writer has come, in deliveries since the session began.
@@ -130,11 +136,11 @@ impl Mailbox {
         Progress { put: inner.taken + inner.waiting.len() as u64, taken: inner.taken }
     }
 
-    /// Tells the writer something that goes before what waits. The first order to close stands.
+    /// Tells the writer something that goes before what waits. Nothing is heard after an order to close.
     pub(crate) fn order(&self, order: Order) {
         let mut inner = self.inner.lock();
-        if !matches!(inner.order, Some(Order::Close { .. })) {
-            inner.order = Some(order);
+        if !matches!(inner.orders.back(), Some(Order::Close { .. })) {
+            inner.orders.push_back(order);
         }
         drop(inner);
         self.changed.notify_one();
@@ -147,12 +153,12 @@ impl Mailbox {
 
     /// Whether an order stands.
     pub(crate) fn has_order(&self) -> bool {
-        self.inner.lock().order.is_some()
+        !self.inner.lock().orders.is_empty()
     }
 
-    /// Takes the standing order.
+    /// Takes the oldest order.
     pub(crate) fn take_order(&self) -> Option<Order> {
-        self.inner.lock().order.take()
+        self.inner.lock().orders.pop_front()
     }
 
     /// Takes the oldest delivery.

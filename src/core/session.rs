@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI16, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -16,7 +16,7 @@ use crate::notes::{Note, Notes};
 use crate::parcel::Parcel;
 use crate::stanza::Stanza;
 use crate::stream_error::{StreamCondition, StreamError};
-use crate::wire::Wire;
+use crate::wire::{Keeper, Wire};
 
 /// What the stream knew when the session was bound.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +45,13 @@ pub struct Session {
     presence: Mutex<Option<Arc<Stanza>>>,
     interested: AtomicBool,
     notes: Mutex<Notes>,
+    keeper: Mutex<Option<Arc<dyn Keeper>>>,
+    /// The number of the wire that counts; what an older one reports is stale.
+    wire: AtomicU32,
+    /// Stanzas of the client whose departure is complete.
+    handled: AtomicU32,
+    /// Held while a stanza departs, so that a resumption can wait for the last one of the old stream.
+    departing: tokio::sync::Mutex<()>,
     ended: AtomicBool,
     end: Notify,
 }
@@ -67,6 +74,10 @@ impl Session {
             presence: Mutex::default(),
             interested: AtomicBool::new(false),
             notes: Mutex::default(),
+            keeper: Mutex::default(),
+            wire: AtomicU32::new(0),
+            handled: AtomicU32::new(0),
+            departing: tokio::sync::Mutex::default(),
             ended: AtomicBool::new(false),
             end: Notify::new(),
         }
@@ -183,14 +194,52 @@ impl Session {
         self.mailbox.order(Order::Close { last_words, write_what_waits: true });
     }
 
-    /// The transport is gone.
-    pub fn lost(&self) {
-        self.mailbox.order(Order::Lost);
+    /// The number of the wire that counts now. A reader asks once, when it begins.
+    pub fn wire_number(&self) -> u32 {
+        self.wire.load(Ordering::Acquire)
     }
 
-    /// Goes on with a new transport in place of the old one.
-    pub fn attach(&self, wire: Box<dyn Wire>) {
-        self.mailbox.order(Order::Attach(wire));
+    /// The transport with this number is gone. Nothing happens when another has taken its place.
+    pub fn lost(&self, number: u32) {
+        self.mailbox.order(Order::Lost(number));
+    }
+
+    /// Takes the session from the stream that it was on: from now on nothing that is read there departs. When it
+    /// returns, the last stanza of the old stream has departed and [`Session::handled`] is exact.
+    pub async fn take_over(&self) -> u32 {
+        let number = self.wire.fetch_add(1, Ordering::AcqRel) + 1;
+        drop(self.departing.lock().await);
+        number
+    }
+
+    /// Goes on with a new transport in place of the old one, after [`Session::take_over`]. The `greeting` is said first,
+    /// then what the client has not acknowledged.
+    pub fn attach(&self, wire: Box<dyn Wire>, greeting: Bytes) {
+        self.mailbox.order(Order::Attach { wire, greeting });
+    }
+
+    /// From now on the session outlives its wire, as its keeper says.
+    pub fn set_keeper(&self, keeper: Arc<dyn Keeper>) {
+        *self.keeper.lock() = Some(keeper);
+    }
+
+    pub(crate) fn keeper(&self) -> Option<Arc<dyn Keeper>> {
+        self.keeper.lock().clone()
+    }
+
+    /// How many stanzas of the client have departed, all told; wraps around at 2³² (XEP-0198 §4).
+    pub fn handled(&self) -> u32 {
+        self.handled.load(Ordering::Acquire)
+    }
+
+    /// Begins the departure of a stanza read from the wire with this number; `None` when that wire counts no more.
+    pub(crate) async fn begin_departure(&self, number: u32) -> Option<tokio::sync::MutexGuard<'_, ()>> {
+        let departing = self.departing.lock().await;
+        (self.wire_number() == number).then_some(departing)
+    }
+
+    pub(crate) fn count_handled(&self) {
+        self.handled.fetch_add(1, Ordering::AcqRel);
     }
 
     pub(crate) fn mark_ended(&self) {

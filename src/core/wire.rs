@@ -2,9 +2,11 @@
 
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
+use crate::parcel::Parcel;
 use crate::stream_error::StreamError;
 
 /// How elements are put on a wire.
@@ -30,4 +32,17 @@ pub trait Wire: Send + 'static {
 
     /// Says the last words, closes the stream and the connection; bounded in time by the transport.
     fn close(self: Box<Self>, last_words: Option<StreamError>) -> BoxFuture<'static, ()>;
+}
+
+/// Keeps what was written to a session until its client has acknowledged it (stream management). A session with a keeper
+/// outlives its wire.
+pub trait Keeper: Send + Sync {
+    /// How long the session waits for a new wire after it has lost one.
+    fn patience(&self) -> Duration;
+
+    /// What the client has not acknowledged, in order: written again, first of all, to a new wire.
+    fn again(&self) -> Vec<Parcel>;
+
+    /// The session is over. What was not acknowledged, in order, and is to go to another device or be kept.
+    fn give_up(&self) -> Vec<Parcel>;
 }

@@ -299,7 +299,8 @@ async fn bind(shared: &Shared, mut connection: Connection, login: Login, admissi
             Ok(None) => {}
             Ok(Some(session)) => {
                 let (transport, scanner, input) = connection.into_parts();
-                return Some(Reader { session, transport, scanner, input, admission });
+                let wire_number = session.wire_number();
+                return Some(Reader { session, wire_number, transport, scanner, input, admission });
             }
             Err(over) => {
                 connection.end(over, binding.login.host.domain().as_str()).await;

@@ -92,7 +92,8 @@ impl Gate {
     }
 
     /// How many addresses are remembered.
-    pub fn remembered(&self) -> usize {
+    #[cfg(test)]
+    fn remembered(&self) -> usize {
         self.records.lock().len()
     }
 }

@@ -22,6 +22,8 @@ use crate::tls::Transport;
 /// What a reader needs.
 pub(crate) struct Reader {
     pub(crate) session: Arc<Session>,
+    /// The number of the wire that belongs to this stream.
+    pub(crate) wire_number: u32,
     pub(crate) transport: Arc<Transport>,
     pub(crate) scanner: Scanner,
     pub(crate) input: BytesMut,
@@ -78,7 +80,8 @@ impl Reader {
         match ending {
             Ending::Closed => self.session.finish(None),
             Ending::Error(error) => self.session.end(Some(error)),
-            Ending::Lost => self.session.lost(),
+            // The session may go on with another stream; this one has nothing more to wait for.
+            Ending::Lost => return self.session.lost(self.wire_number),
             Ending::Ended => {}
         }
         self.session.wait_for_end().await;
@@ -115,7 +118,7 @@ impl Reader {
             self.input.advance(step.consumed);
             match step.token {
                 Some(Token::Element(element)) => {
-                    if let Err(error) = depart(&self.session, element).await {
+                    if let Err(error) = depart(&self.session, self.wire_number, element).await {
                         return Some(Ending::Error(error));
                     }
                     if self.session.has_ended() {
