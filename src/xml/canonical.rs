@@ -114,7 +114,5 @@ fn push_as_it_stands(out: &mut Vec<u8>, attribute: &Attribute, input: &[u8]) {
 /// Copies character data. Its references stay; a `>` is escaped, because next to what was a CDATA section it could
 /// become part of `]]>`, and line ends are normalised, because two halves of one could meet there.
 fn push_text(out: &mut Vec<u8>, raw: &[u8]) {
-    push_escaped(out, &decoding::line_ends(raw), |character| {
-        (character == '>').then_some("&gt;")
-    });
+    push_escaped(out, &decoding::line_ends(raw), |character| (character == '>').then_some("&gt;"));
 }

@@ -83,21 +83,13 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<Option<(u32, usize)>, XmlError> {
     let mut code = u32::from(first) & (0x7F >> length);
     for at in 1..length {
         let Some(&byte) = bytes.get(at) else { return Ok(None) };
-        let fits = if at == 1 {
-            second.contains(&byte)
-        } else {
-            matches!(byte, 0x80..=0xBF)
-        };
+        let fits = if at == 1 { second.contains(&byte) } else { matches!(byte, 0x80..=0xBF) };
         if !fits {
             return Err(NOT_UTF8);
         }
         code = code << 6 | u32::from(byte & 0x3F);
     }
-    if is_char(code) {
-        Ok(Some((code, length)))
-    } else {
-        Err(FORBIDDEN)
-    }
+    if is_char(code) { Ok(Some((code, length))) } else { Err(FORBIDDEN) }
 }
 
 /// A character that XML 1.0 allows neither as it is nor as a reference.
@@ -142,18 +134,10 @@ mod tests {
             let mut buffer = [0; 4];
             let bytes = character.encode_utf8(&mut buffer).as_bytes();
             let code = character as u32;
-            let expected = if matches!(code, 0xFFFE | 0xFFFF) {
-                Err(FORBIDDEN)
-            } else {
-                Ok(Some((code, bytes.len())))
-            };
+            let expected = if matches!(code, 0xFFFE | 0xFFFF) { Err(FORBIDDEN) } else { Ok(Some((code, bytes.len()))) };
             assert_eq!(decode(bytes), expected, "U+{code:04X}");
             for cut in 1..bytes.len() {
-                assert_eq!(
-                    decode(&bytes[..cut]),
-                    Ok(None),
-                    "U+{code:04X} cut off after {cut} bytes"
-                );
+                assert_eq!(decode(&bytes[..cut]), Ok(None), "U+{code:04X} cut off after {cut} bytes");
             }
         }
     }

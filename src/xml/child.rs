@@ -19,9 +19,7 @@ pub struct Child<'a> {
 impl<'a> Child<'a> {
     /// The child at `span` of `owner`, inside an element of the namespace `outer`.
     pub(crate) fn new(owner: &'a Element, span: ChildSpan, outer: &'a str) -> Child<'a> {
-        let namespace = span
-            .declared()
-            .map_or(outer, |declared| as_text(declared.of(owner.as_bytes())));
+        let namespace = span.declared().map_or(outer, |declared| as_text(declared.of(owner.as_bytes())));
         Child { owner, span, namespace }
     }
 
@@ -42,11 +40,7 @@ impl<'a> Child<'a> {
 
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'a, str>> {
-        if name.contains(':') {
-            None
-        } else {
-            self.attribute_as_written(name)
-        }
+        if name.contains(':') { None } else { self.attribute_as_written(name) }
     }
 
     /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
@@ -83,8 +77,7 @@ impl<'a> Child<'a> {
 
     /// The first child with this namespace and local name.
     pub fn child(&self, namespace: &str, name: &str) -> Option<Child<'a>> {
-        self.children()
-            .find(|child| child.name() == name && child.namespace() == namespace)
+        self.children().find(|child| child.name() == name && child.namespace() == namespace)
     }
 
     /// The whole element as it stands.

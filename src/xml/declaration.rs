@@ -30,11 +30,7 @@ pub(crate) fn read(input: &[u8]) -> Result<Beginning, XmlError> {
         Some(0x00 | 0xFE | 0xFF) => return Err(XmlError::UnsupportedEncoding),
         Some(_) => return Err(XmlError::NotWellFormed("something before the stream header")),
     }
-    let common = START
-        .iter()
-        .zip(input)
-        .take_while(|(expected, byte)| expected == byte)
-        .count();
+    let common = START.iter().zip(input).take_while(|(expected, byte)| expected == byte).count();
     if common < START.len() {
         return match (common == input.len(), input.get(1)) {
             (true, _) => Ok(Beginning::Unclear),
@@ -83,15 +79,13 @@ fn check(body: &[u8]) -> Result<(), XmlError> {
 }
 
 fn check_rest(rest: &[u8]) -> Result<(), XmlError> {
-    if characters::run_of(rest, SPACE) == rest.len() {
-        Ok(())
-    } else {
-        Err(MALFORMED)
-    }
+    if characters::run_of(rest, SPACE) == rest.len() { Ok(()) } else { Err(MALFORMED) }
 }
 
+type ValueAndRest<'a> = (&'a [u8], &'a [u8]);
+
 /// Reads white space, `name`, `=` and a quoted value: the value and what follows; `None` if another name follows.
-fn pseudo_attribute<'a>(body: &'a [u8], name: &[u8]) -> Result<Option<(&'a [u8], &'a [u8])>, XmlError> {
+fn pseudo_attribute<'a>(body: &'a [u8], name: &[u8]) -> Result<Option<ValueAndRest<'a>>, XmlError> {
     let rest = skip_space(body);
     let Some(rest) = rest.strip_prefix(name).filter(|_| rest.len() < body.len()) else {
         return Ok(None);
@@ -123,11 +117,7 @@ mod tests {
         for xml in accepted {
             assert_eq!(read(xml.as_bytes()), Ok(Beginning::Declared(xml.len())), "{xml}");
             for cut in 0..xml.len() {
-                assert_eq!(
-                    read(&xml.as_bytes()[..cut]),
-                    Ok(Beginning::Unclear),
-                    "{xml} cut at {cut}"
-                );
+                assert_eq!(read(&xml.as_bytes()[..cut]), Ok(Beginning::Unclear), "{xml} cut at {cut}");
             }
         }
         assert_eq!(read(b"<stream"), Ok(Beginning::Plain));
@@ -145,33 +135,18 @@ mod tests {
             ("<?xml encoding='utf-8'?>", Err(MALFORMED)),
             ("<?xml version='1.0'encoding='utf-8'?>", Err(MALFORMED)),
             ("<?xml version='1.0' standalone='yes'?>", Err(MALFORMED)),
-            (
-                "<?xml version='1.0' encoding='utf-8' encoding='utf-8'?>",
-                Err(MALFORMED),
-            ),
+            ("<?xml version='1.0' encoding='utf-8' encoding='utf-8'?>", Err(MALFORMED)),
             ("<?xml version='1.0\"?>", Err(MALFORMED)),
             ("<?xml version=1.0?>", Err(MALFORMED)),
             ("<?xml version'1.0'?>", Err(MALFORMED)),
-            (
-                "<?xml version='1.1'?>",
-                Err(XmlError::NotWellFormed("another version than xml 1.0")),
-            ),
-            (
-                "<?xml version='1.0' encoding='UTF-16'?>",
-                Err(XmlError::UnsupportedEncoding),
-            ),
-            (
-                "\u{FEFF}<?xml version='1.0'?>",
-                Err(XmlError::NotWellFormed("something before the stream header")),
-            ),
+            ("<?xml version='1.1'?>", Err(XmlError::NotWellFormed("another version than xml 1.0"))),
+            ("<?xml version='1.0' encoding='UTF-16'?>", Err(XmlError::UnsupportedEncoding)),
+            ("\u{FEFF}<?xml version='1.0'?>", Err(XmlError::NotWellFormed("something before the stream header"))),
         ];
         for (xml, expected) in cases {
             assert_eq!(read(xml.as_bytes()), expected, "{xml}");
         }
         let endless = format!("<?xml {}", " ".repeat(300));
-        assert_eq!(
-            read(endless.as_bytes()),
-            Err(XmlError::TooBig("bytes of the xml declaration"))
-        );
+        assert_eq!(read(endless.as_bytes()), Err(XmlError::TooBig("bytes of the xml declaration")));
     }
 }

@@ -21,11 +21,7 @@ pub(crate) fn reference(bytes: &[u8]) -> Result<Option<(char, usize)>, XmlError>
     let marks = usize::from(body.first() == Some(&b'#'));
     let length = marks + characters::run_of(&body[marks..], NAME);
     if length > REFERENCE_BYTES + 2 * marks {
-        return Err(if marks == 0 {
-            UNDECLARED
-        } else {
-            XmlError::NotWellFormed("a character reference too long")
-        });
+        return Err(if marks == 0 { UNDECLARED } else { XmlError::NotWellFormed("a character reference too long") });
     }
     match body.get(length) {
         None => return Ok(None),
@@ -58,9 +54,7 @@ fn numbered(digits: &[u8], radix: u32) -> Result<char, XmlError> {
         // Eight hexadecimal digits fill 32 bits exactly, so this cannot overflow.
         code = code * radix + digit.ok_or(XmlError::NotWellFormed("a character reference with a wrong digit"))?;
     }
-    char::from_u32(code)
-        .filter(|_| characters::is_char(code))
-        .ok_or(FORBIDDEN)
+    char::from_u32(code).filter(|_| characters::is_char(code)).ok_or(FORBIDDEN)
 }
 
 /// Bytes that were validated as UTF-8 before.

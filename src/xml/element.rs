@@ -45,22 +45,13 @@ impl ChildSpan {
 
     pub fn name<'a>(&self, bytes: &'a [u8]) -> &'a str {
         let start = self.start + 1;
-        as_text(
-            Span {
-                start,
-                end: start + u32::from(self.name_length),
-            }
-            .of(bytes),
-        )
+        as_text(Span { start, end: start + u32::from(self.name_length) }.of(bytes))
     }
 
     /// The namespace it declares itself.
     pub fn declared(&self) -> Option<Span> {
         let end = self.namespace_start + u32::from(self.namespace_length);
-        (self.namespace_start != 0).then_some(Span {
-            start: self.namespace_start,
-            end,
-        })
+        (self.namespace_start != 0).then_some(Span { start: self.namespace_start, end })
     }
 }
 
@@ -99,16 +90,10 @@ impl Element {
     pub(crate) fn of_validated(bytes: Bytes, outer: Namespace) -> Element {
         let mut index = Index::default();
         if let Some(root) = walk::next_child(&bytes, 0..bytes.len()) {
-            index.name = Span {
-                start: 1,
-                end: 1 + u32::from(root.name_length),
-            };
+            index.name = Span { start: 1, end: 1 + u32::from(root.name_length) };
             index.namespace = root.declared();
             index.attributes = indexed_attributes(&bytes[root.tag()]);
-            index.content = Span {
-                start: root.content_start,
-                end: root.content_end,
-            };
+            index.content = Span { start: root.content_start, end: root.content_end };
             let mut rest = root.content();
             while let Some(child) = walk::next_child(&bytes, rest.clone()) {
                 rest.start = child.end as usize;
@@ -135,13 +120,7 @@ impl Element {
         }
         let stream = StreamContext::plain(Namespace::Known(content_namespace));
         let mut framer = Framer::new();
-        match framer.advance(
-            Surroundings {
-                input: &bytes,
-                stream: &stream,
-            },
-            &limits,
-        )? {
+        match framer.advance(Surroundings { input: &bytes, stream: &stream }, &limits)? {
             Framed::Element(end) if end == bytes.len() => framer.element_of(bytes, &stream, &limits),
             Framed::Element(_) => Err(XmlError::NotWellFormed("something behind the element")),
             Framed::EndTag(_) => Err(XmlError::NotWellFormed("an end tag that does not match")),
@@ -170,11 +149,7 @@ impl Element {
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
         // A qualified name without a prefix has no colon, so comparing the whole is enough.
-        if name.contains(':') {
-            None
-        } else {
-            self.attribute_as_written(name)
-        }
+        if name.contains(':') { None } else { self.attribute_as_written(name) }
     }
 
     /// The language stated on this element itself (`xml:lang`).
@@ -194,18 +169,13 @@ impl Element {
         let bytes = &self.bytes;
         let shown = |attribute: &&Attribute| {
             let name = attribute.name;
-            if name.has_prefix() {
-                name.prefix(bytes) == b"xml"
-            } else {
-                !attribute.declares_default(bytes)
-            }
+            if name.has_prefix() { name.prefix(bytes) == b"xml" } else { !attribute.declares_default(bytes) }
         };
-        self.index.attributes.iter().filter(shown).map(|attribute| {
-            (
-                as_text(attribute.name.whole(bytes)),
-                decoding::attribute(attribute.value.of(bytes)),
-            )
-        })
+        self.index
+            .attributes
+            .iter()
+            .filter(shown)
+            .map(|attribute| (as_text(attribute.name.whole(bytes)), decoding::attribute(attribute.value.of(bytes))))
     }
 
     /// The attributes as they stand (`name='value'`, in either kind of quotes), in order, each with its name as
@@ -213,31 +183,20 @@ impl Element {
     /// one behind a tag name of your own, they are complete; leave out those you set yourself.
     pub fn raw_attributes(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let bytes = &self.bytes;
-        self.index
-            .attributes
-            .iter()
-            .filter(|attribute| !attribute.declares_default(bytes))
-            .map(|attribute| {
-                let whole = Span {
-                    start: attribute.name.start,
-                    end: attribute.value.end + 1,
-                };
-                (as_text(attribute.name.whole(bytes)), whole.of(bytes))
-            })
+        self.index.attributes.iter().filter(|attribute| !attribute.declares_default(bytes)).map(|attribute| {
+            let whole = Span { start: attribute.name.start, end: attribute.value.end + 1 };
+            (as_text(attribute.name.whole(bytes)), whole.of(bytes))
+        })
     }
 
     /// The elements directly inside, in order.
     pub fn children(&self) -> impl Iterator<Item = Child<'_>> {
-        self.index
-            .children
-            .iter()
-            .map(|span| Child::new(self, *span, self.namespace()))
+        self.index.children.iter().map(|span| Child::new(self, *span, self.namespace()))
     }
 
     /// The first child with this namespace and local name.
     pub fn child(&self, namespace: &str, name: &str) -> Option<Child<'_>> {
-        self.children()
-            .find(|child| child.name() == name && child.namespace() == namespace)
+        self.children().find(|child| child.name() == name && child.namespace() == namespace)
     }
 
     /// The element itself, looked at like a child. Its range is the whole of the element's bytes.
@@ -357,12 +316,7 @@ mod tests {
         for cut in 0..xml.len() {
             for from in 0..cut {
                 let element = Element::of_validated(Bytes::from_static(&xml[from..cut]), Namespace::Known(""));
-                let _ = (
-                    element.name(),
-                    element.text(),
-                    element.attributes().count(),
-                    element.content(),
-                );
+                let _ = (element.name(), element.text(), element.attributes().count(), element.content());
                 for child in element.children() {
                     let _ = (child.name(), child.namespace(), child.text(), child.children().count());
                 }

@@ -125,11 +125,7 @@ impl Framer {
         if !self.canonical {
             return rewritten(around, limits);
         }
-        Ok(Element::new(
-            Bytes::copy_from_slice(around.input),
-            around.stream.content.clone(),
-            self.take_index(),
-        ))
+        Ok(Element::new(Bytes::copy_from_slice(around.input), around.stream.content.clone(), self.take_index()))
     }
 
     /// The element just framed from `bytes`, which are kept as they are if they are in canonical form.
@@ -150,13 +146,7 @@ fn rewritten(around: Surroundings<'_>, limits: &Limits) -> Result<Element, XmlEr
     let bytes = canonical::rewrite(around, limits)?;
     let stream = StreamContext::plain(around.stream.content.clone());
     let mut framer = Framer::new();
-    let framed = framer.advance(
-        Surroundings {
-            input: &bytes,
-            stream: &stream,
-        },
-        limits,
-    )?;
+    let framed = framer.advance(Surroundings { input: &bytes, stream: &stream }, limits)?;
     if framed != Framed::Element(bytes.len()) || !framer.canonical {
         debug_assert!(false, "the canonical form is not canonical");
         return Err(XmlError::NotWellFormed("no canonical form"));

@@ -43,11 +43,7 @@ impl Header {
 
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
-        if name.contains(':') {
-            None
-        } else {
-            self.attribute_as_written(name)
-        }
+        if name.contains(':') { None } else { self.attribute_as_written(name) }
     }
 
     /// The language of the stream (`xml:lang`).

@@ -22,24 +22,12 @@ pub struct Limits {
 
 impl Limits {
     /// For peers we do not know yet.
-    pub const BEFORE_AUTHENTICATION: Limits = Limits {
-        bytes: 8 * 1024,
-        depth: 16,
-        elements: 32,
-        attributes: 32,
-        name_bytes: 1024,
-        namespaces: 16,
-    };
+    pub const BEFORE_AUTHENTICATION: Limits =
+        Limits { bytes: 8 * 1024, depth: 16, elements: 32, attributes: 32, name_bytes: 1024, namespaces: 16 };
 
     /// For authenticated peers: a body of 100,000 characters, encrypted and in base64, must fit.
-    pub const AFTER_AUTHENTICATION: Limits = Limits {
-        bytes: 1024 * 1024,
-        depth: 64,
-        elements: 4096,
-        attributes: 64,
-        name_bytes: 1024,
-        namespaces: 64,
-    };
+    pub const AFTER_AUTHENTICATION: Limits =
+        Limits { bytes: 1024 * 1024, depth: 64, elements: 4096, attributes: 64, name_bytes: 1024, namespaces: 64 };
 
     /// The same limits, no larger than positions (32 bits) and name lengths (16 bits) can express.
     pub(crate) fn expressible(self) -> Limits {

@@ -70,10 +70,7 @@ pub(crate) struct StreamContext {
 impl StreamContext {
     /// The context of bytes which stand in a default namespace, without any prefix.
     pub fn plain(content: Namespace) -> StreamContext {
-        StreamContext {
-            content,
-            prefixes: Box::default(),
-        }
+        StreamContext { content, prefixes: Box::default() }
     }
 }
 
@@ -83,9 +80,7 @@ impl StreamContext {
 /// characters of a URI (RFC 3986) pass: no white space, nothing a parser uses to separate, nothing to escape.
 pub(crate) fn check_declaration(prefix: Option<&[u8]>, name: &[u8]) -> Result<(), XmlError> {
     if characters::run_of(name, NAMESPACE) != name.len() {
-        return Err(XmlError::NotWellFormed(
-            "a namespace name with a character that no uri has",
-        ));
+        return Err(XmlError::NotWellFormed("a namespace name with a character that no uri has"));
     }
     match prefix {
         Some(b"xmlns") => Err(XmlError::NotWellFormed("a declaration of the prefix xmlns")),

@@ -22,6 +22,12 @@ pub struct Step {
     pub token: Option<Token>,
 }
 
+impl Step {
+    fn nothing(consumed: usize) -> Step {
+        Step { consumed, token: None }
+    }
+}
+
 /// A complete piece of a stream.
 #[derive(Debug)]
 #[allow(clippy::large_enum_variant)] // tokens are taken apart where they are made, never kept
@@ -52,10 +58,7 @@ enum Stage {
     /// The XML declaration, if there was one, has been read; the header has not.
     Header(Option<Box<Tokenizer>>),
     /// Inside the stream, perhaps in the middle of an element.
-    Open {
-        stream: Box<OpenStream>,
-        partial: Option<Box<Framer>>,
-    },
+    Open { stream: Box<OpenStream>, partial: Option<Box<Framer>> },
     /// The stream was closed.
     Closed,
     /// Something was refused.
@@ -72,10 +75,7 @@ struct OpenStream {
 impl Scanner {
     /// A scanner for a new stream: it expects an XML declaration, perhaps, and then a stream header.
     pub fn new(limits: Limits) -> Scanner {
-        Scanner {
-            limits: limits.expressible(),
-            stage: Stage::Start,
-        }
+        Scanner { limits: limits.expressible(), stage: Stage::Start }
     }
 
     /// Changes the limits, as after authentication. They hold for an element that has already begun, too.
@@ -100,37 +100,30 @@ impl Scanner {
 
     fn read(&mut self, input: &[u8]) -> Result<Step, XmlError> {
         let mut consumed = 0;
-        if let Stage::Start = self.stage {
-            match declaration::read(input)? {
-                Beginning::Unclear => {
-                    return Ok(Step {
-                        consumed: 0,
-                        token: None,
-                    });
+        match self.stage {
+            Stage::Failed(error) => return Err(error),
+            Stage::Start => {
+                match declaration::read(input)? {
+                    Beginning::Unclear => return Ok(Step::nothing(0)),
+                    Beginning::Plain => {}
+                    Beginning::Declared(length) => consumed = length,
                 }
-                Beginning::Plain => {}
-                Beginning::Declared(length) => consumed = length,
+                self.stage = Stage::Header(None);
             }
-            self.stage = Stage::Header(None);
+            _ => {}
         }
         // White space never starts in the middle of anything: `partial` input begins with its `<`.
         consumed += characters::run_of(&input[consumed..], SPACE);
         let rest = &input[consumed..];
-        let Some(&first) = rest.first() else {
-            return Ok(Step { consumed, token: None });
-        };
+        let Some(&first) = rest.first() else { return Ok(Step::nothing(consumed)) };
         let window = &rest[..rest.len().min(self.limits.bytes)];
         let found = match &mut self.stage {
-            Stage::Failed(error) => return Err(*error),
             Stage::Closed => return Err(XmlError::NotWellFormed("something behind the end of the stream")),
             _ if first != b'<' => return Err(XmlError::NotWellFormed("text between elements")),
-            Stage::Start => None,
+            Stage::Start | Stage::Failed(_) => None, // left behind above
             Stage::Header(partial) => match read_header(partial, window, &self.limits)? {
                 Some((length, header, stream)) => {
-                    self.stage = Stage::Open {
-                        stream: Box::new(stream),
-                        partial: None,
-                    };
+                    self.stage = Stage::Open { stream: Box::new(stream), partial: None };
                     Some((length, Token::Header(header)))
                 }
                 None => None,
@@ -144,12 +137,14 @@ impl Scanner {
             }
         };
         match found {
-            Some((length, token)) => Ok(Step {
-                consumed: consumed + length,
-                token: Some(token),
-            }),
+            Some((length, token)) => {
+                // A newline sent behind an element must not stand before the header of a restarted stream.
+                let space = characters::run_of(&rest[length..], SPACE);
+                let consumed = consumed + length + space;
+                Ok(Step { consumed, token: Some(token) })
+            }
             None if window.len() < rest.len() => Err(XmlError::TooBig("bytes of an element")),
-            None => Ok(Step { consumed, token: None }),
+            None => Ok(Step::nothing(consumed)),
         }
     }
 }
@@ -173,10 +168,7 @@ fn read_header(
     }
     let length = tokenizer.position();
     let tag = &tokenizer.tag;
-    let around = Surroundings {
-        input,
-        stream: &StreamContext::plain(Namespace::Known("")),
-    };
+    let around = Surroundings { input, stream: &StreamContext::plain(Namespace::Known("")) };
     let mut scope = Scope::default();
     let opened = scope.open(tag, around, limits)?;
     let context = scope.to_stream_context(around);
@@ -187,10 +179,7 @@ fn read_header(
         namespace: Namespace::new(crate::decoding::as_text(scope.name(opened.namespace, around))),
         default: context.content.clone(),
     };
-    let stream = OpenStream {
-        root: tag.name.whole(input).into(),
-        context,
-    };
+    let stream = OpenStream { root: tag.name.whole(input).into(), context };
     Ok(Some((length, header, stream)))
 }
 
@@ -223,17 +212,11 @@ fn advance(
     input: &[u8],
     limits: &Limits,
 ) -> Result<Option<(usize, Token)>, XmlError> {
-    let around = Surroundings {
-        input,
-        stream: &stream.context,
-    };
+    let around = Surroundings { input, stream: &stream.context };
     match framer.advance(around, limits)? {
         Framed::Partial => Ok(None),
         Framed::Element(length) => {
-            let around = Surroundings {
-                input: &input[..length],
-                ..around
-            };
+            let around = Surroundings { input: &input[..length], ..around };
             Ok(Some((length, Token::Element(framer.element(around, limits)?))))
         }
         Framed::EndTag(length) if framer.end_tag_name(input) == &*stream.root => Ok(Some((length, Token::Close))),

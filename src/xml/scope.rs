@@ -45,6 +45,9 @@ pub(crate) struct Opened {
     pub canonical: bool,
 }
 
+/// Prefixes with their namespace names.
+pub(crate) type Declarations<'a> = SmallVec<[(&'a [u8], &'a [u8]); 4]>;
+
 /// Where a prefix is declared.
 enum Declared {
     OnThisElement,
@@ -67,9 +70,7 @@ impl Scope {
 
     /// The namespace of the innermost open element; the content namespace outside of all.
     pub fn current(&self) -> NamespaceRef {
-        self.frames
-            .last()
-            .map_or(NamespaceRef::Content, |frame| frame.namespace)
+        self.frames.last().map_or(NamespaceRef::Content, |frame| frame.namespace)
     }
 
     /// The name behind a reference.
@@ -78,11 +79,9 @@ impl Scope {
             NamespaceRef::Content => around.stream.content.as_str().as_bytes(),
             NamespaceRef::Spelt(span) => span.of(around.input),
             NamespaceRef::Decoded(span) => span.of(&self.decoded),
-            NamespaceRef::Header(index) => around
-                .stream
-                .prefixes
-                .get(index)
-                .map_or(&[], |(_, name)| name.as_str().as_bytes()),
+            NamespaceRef::Header(index) => {
+                around.stream.prefixes.get(index).map_or(&[], |(_, name)| name.as_str().as_bytes())
+            }
         }
     }
 
@@ -125,18 +124,8 @@ impl Scope {
         let repeats_content = namespace == NamespaceRef::Content && declared.is_some();
         canonical &= !(repeats_content && in_content && !self.frames.is_empty());
         in_content &= namespace == NamespaceRef::Content;
-        self.frames.push(Frame {
-            name: tag.name,
-            namespace,
-            default,
-            bindings: outer_bindings,
-            in_content,
-        });
-        Ok(Opened {
-            namespace,
-            declared,
-            canonical,
-        })
+        self.frames.push(Frame { name: tag.name, namespace, default, bindings: outer_bindings, in_content });
+        Ok(Opened { namespace, declared, canonical })
     }
 
     /// Checks that an end tag of this name belongs to the innermost element.
@@ -161,11 +150,7 @@ impl Scope {
         let prefix = |binding: &Binding| Box::from(binding.prefix.of(around.input));
         StreamContext {
             content,
-            prefixes: self
-                .bindings
-                .iter()
-                .map(|binding| (prefix(binding), owned(binding.namespace)))
-                .collect(),
+            prefixes: self.bindings.iter().map(|binding| (prefix(binding), owned(binding.namespace))).collect(),
         }
     }
 
@@ -242,14 +227,10 @@ impl Scope {
         &'a self,
         tag: &Tag,
         around: Surroundings<'a>,
-    ) -> Result<SmallVec<[(&'a [u8], &'a [u8]); 4]>, XmlError> {
+    ) -> Result<Declarations<'a>, XmlError> {
         let own = self.frames.last().map_or(0, |frame| frame.bindings);
-        let mut missing: SmallVec<[(&[u8], &[u8]); 4]> = SmallVec::new();
-        for attribute in tag
-            .attributes
-            .iter()
-            .filter(|attribute| needs_declaration(attribute, around.input))
-        {
+        let mut missing = Declarations::new();
+        for attribute in tag.attributes.iter().filter(|attribute| needs_declaration(attribute, around.input)) {
             let prefix = attribute.name.prefix(around.input);
             let (namespace, place) = self.resolve(prefix, own, around)?;
             if matches!(place, Declared::Elsewhere) && missing.iter().all(|(known, _)| *known != prefix) {
@@ -266,16 +247,9 @@ impl Scope {
         own: usize,
         around: Surroundings<'_>,
     ) -> Result<(NamespaceRef, Declared), XmlError> {
-        let binding = self
-            .bindings
-            .iter()
-            .rposition(|binding| binding.prefix.of(around.input) == prefix);
+        let binding = self.bindings.iter().rposition(|binding| binding.prefix.of(around.input) == prefix);
         if let Some(at) = binding {
-            let place = if at >= own {
-                Declared::OnThisElement
-            } else {
-                Declared::Elsewhere
-            };
+            let place = if at >= own { Declared::OnThisElement } else { Declared::Elsewhere };
             return Ok((self.bindings[at].namespace, place));
         }
         let header = around.stream.prefixes.iter().position(|(known, _)| **known == *prefix);
@@ -289,11 +263,7 @@ impl Scope {
     fn resolve_attributes(&self, tag: &Tag, own: usize, around: Surroundings<'_>) -> Result<bool, XmlError> {
         let mut declared_here = true;
         let mut names: SmallVec<[(&[u8], &[u8]); 8]> = SmallVec::new();
-        for attribute in tag
-            .attributes
-            .iter()
-            .filter(|attribute| needs_declaration(attribute, around.input))
-        {
+        for attribute in tag.attributes.iter().filter(|attribute| needs_declaration(attribute, around.input)) {
             let (namespace, place) = self.resolve(attribute.name.prefix(around.input), own, around)?;
             declared_here &= matches!(place, Declared::OnThisElement);
             names.push((self.name(namespace, around), attribute.name.local(around.input)));
@@ -318,9 +288,5 @@ fn check_unique<T: Ord + Copy>(count: usize, name: impl Fn(usize) -> T) -> Resul
         names.sort_unstable();
         names.windows(2).any(|pair| pair[0] == pair[1])
     };
-    if repeated {
-        Err(XmlError::NotWellFormed("an attribute twice"))
-    } else {
-        Ok(())
-    }
+    if repeated { Err(XmlError::NotWellFormed("an attribute twice")) } else { Ok(()) }
 }

@@ -10,10 +10,7 @@ pub(crate) struct Span {
 impl Span {
     pub fn new(start: usize, end: usize) -> Span {
         // Limits::expressible keeps every position within 32 bits.
-        Span {
-            start: start as u32,
-            end: end as u32,
-        }
+        Span { start: start as u32, end: end as u32 }
     }
 
     pub fn of(self, bytes: &[u8]) -> &[u8] {
@@ -42,11 +39,7 @@ impl QualifiedName {
 
     /// The whole name, prefix and colon included.
     pub fn whole(self, bytes: &[u8]) -> &[u8] {
-        Span {
-            start: self.start,
-            end: self.start + u32::from(self.length),
-        }
-        .of(bytes)
+        Span { start: self.start, end: self.start + u32::from(self.length) }.of(bytes)
     }
 
     pub fn prefix(self, bytes: &[u8]) -> &[u8] {
@@ -54,10 +47,7 @@ impl QualifiedName {
     }
 
     pub fn prefix_span(self) -> Span {
-        Span {
-            start: self.start,
-            end: self.start + u32::from(self.prefix_length),
-        }
+        Span { start: self.start, end: self.start + u32::from(self.prefix_length) }
     }
 
     pub fn local(self, bytes: &[u8]) -> &[u8] {
@@ -65,15 +55,8 @@ impl QualifiedName {
     }
 
     pub fn local_span(self) -> Span {
-        let skipped = if self.has_prefix() {
-            u32::from(self.prefix_length) + 1
-        } else {
-            0
-        };
-        Span {
-            start: self.start + skipped,
-            end: self.start + u32::from(self.length),
-        }
+        let skipped = if self.has_prefix() { u32::from(self.prefix_length) + 1 } else { 0 };
+        Span { start: self.start + skipped, end: self.start + u32::from(self.length) }
     }
 }
 

@@ -129,10 +129,7 @@ impl Tokenizer {
                         break;
                     }
                     self.state = State::Text;
-                    return Ok(Some(Event::Cdata(Span::new(
-                        self.token,
-                        self.position - CDATA_END.len(),
-                    ))));
+                    return Ok(Some(Event::Cdata(Span::new(self.token, self.position - CDATA_END.len()))));
                 }
                 State::StartTagName => {
                     let Some(name) = self.read_name(input, limits)? else {
@@ -186,10 +183,7 @@ impl Tokenizer {
                         return Err(XmlError::TooBig("attributes of an element"));
                     }
                     let value = Span::new(self.token, self.position);
-                    self.tag.attributes.push(Attribute {
-                        name: self.attribute,
-                        value,
-                    });
+                    self.tag.attributes.push(Attribute { name: self.attribute, value });
                     self.step(State::AfterToken);
                 }
                 State::EndTagName => {
@@ -303,11 +297,8 @@ impl Tokenizer {
             check_part(&input[colon + 1..self.position])?;
         }
         // Limits::expressible keeps names within 16 bits.
-        let name = QualifiedName {
-            start: self.token as u32,
-            length: length as u16,
-            prefix_length: prefix_length as u16,
-        };
+        let name =
+            QualifiedName { start: self.token as u32, length: length as u16, prefix_length: prefix_length as u16 };
         Ok(Some(name))
     }
 
@@ -403,9 +394,5 @@ fn check_part(part: &[u8]) -> Result<(), XmlError> {
         Some(byte) => characters::is(*byte, NAME_START),
         None => false,
     };
-    if fits {
-        Ok(())
-    } else {
-        Err(XmlError::NotWellFormed("a name begins with a wrong character"))
-    }
+    if fits { Ok(()) } else { Err(XmlError::NotWellFormed("a name begins with a wrong character")) }
 }

@@ -25,11 +25,7 @@ pub(crate) fn attributes(tag: &[u8]) -> impl Iterator<Item = RawAttribute<'_>> {
     std::iter::from_fn(move || {
         let start = at + characters::run_of(tag.get(at..)?, SPACE);
         let name_end = name_end(tag, start);
-        let open = name_end
-            + tag
-                .get(name_end..)?
-                .iter()
-                .position(|byte| matches!(byte, b'\'' | b'"'))?;
+        let open = name_end + tag.get(name_end..)?.iter().position(|byte| matches!(byte, b'\'' | b'"'))?;
         let value_start = open + 1;
         let close = value_start + memchr(tag[open], tag.get(value_start..)?)?;
         at = close + 1;
@@ -65,11 +61,7 @@ fn start_tag_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
 pub(crate) fn next_child(bytes: &[u8], range: Range<usize>) -> Option<ChildSpan> {
     let start = range.start + memchr(b'<', bytes.get(range.clone())?)?;
     let (content_start, empty) = start_tag_end(bytes, start)?;
-    let (content_end, end) = if empty {
-        (content_start, content_start)
-    } else {
-        end_of_content(bytes, content_start)?
-    };
+    let (content_end, end) = if empty { (content_start, content_start) } else { end_of_content(bytes, content_start)? };
     let tag = &bytes[start..content_start];
     let declared = attributes(tag).find(|attribute| attribute.name == b"xmlns");
     Some(ChildSpan {

@@ -35,11 +35,7 @@ pub fn escape_attribute(out: &mut Vec<u8>, value: &str) {
 }
 
 fn replacement(character: char) -> Option<&'static str> {
-    if characters::is_char(character as u32) {
-        None
-    } else {
-        Some("\u{FFFD}")
-    }
+    if characters::is_char(character as u32) { None } else { Some("\u{FFFD}") }
 }
 
 /// Appends `text`, with those characters replaced for which `escape` has something else.
@@ -82,10 +78,7 @@ impl Writer {
 
     /// An empty writer with room for `bytes`.
     pub fn with_capacity(bytes: usize) -> Writer {
-        Writer {
-            out: Vec::with_capacity(bytes),
-            ..Writer::default()
-        }
+        Writer { out: Vec::with_capacity(bytes), ..Writer::default() }
     }
 
     /// Opens an element.
@@ -177,10 +170,7 @@ impl Writer {
 fn is_name(name: &str) -> bool {
     let part = |part: &str| {
         let first = part.bytes().next().is_some_and(|byte| !byte.is_ascii_digit());
-        first
-            && part
-                .bytes()
-                .all(|byte| byte >= 0x80 || characters::is(byte, characters::NAME))
+        first && part.bytes().all(|byte| byte >= 0x80 || characters::is(byte, characters::NAME))
     };
     name.splitn(2, ':').all(part)
 }
@@ -197,22 +187,13 @@ mod tests {
 
     #[test]
     fn text_keeps_its_line_ends_and_loses_what_xml_cannot_carry() {
-        assert_eq!(
-            escaped(escape_text, "a<b>&'\"\t\n\r]]>"),
-            "a&lt;b&gt;&amp;'\"\t\n&#13;]]&gt;"
-        );
-        assert_eq!(
-            escaped(escape_text, "\0\u{1}é\u{FFFE}\u{1F600}"),
-            "\u{FFFD}\u{FFFD}é\u{FFFD}\u{1F600}"
-        );
+        assert_eq!(escaped(escape_text, "a<b>&'\"\t\n\r]]>"), "a&lt;b&gt;&amp;'\"\t\n&#13;]]&gt;");
+        assert_eq!(escaped(escape_text, "\0\u{1}é\u{FFFE}\u{1F600}"), "\u{FFFD}\u{FFFD}é\u{FFFD}\u{1F600}");
     }
 
     #[test]
     fn an_attribute_keeps_its_tabs_and_line_ends() {
-        assert_eq!(
-            escaped(escape_attribute, "a'b\"\t\n\r<>&\u{7}"),
-            "a&apos;b\"&#9;&#10;&#13;&lt;&gt;&amp;\u{FFFD}"
-        );
+        assert_eq!(escaped(escape_attribute, "a'b\"\t\n\r<>&\u{7}"), "a&apos;b\"&#9;&#10;&#13;&lt;&gt;&amp;\u{FFFD}");
     }
 
     #[test]
