@@ -4,12 +4,15 @@ use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use waxwing_storage::StorageError;
+use waxwing_xml::Element;
 
 use crate::address::{BareJid, Jid, NodePart, NodeRef};
 use crate::credentials::{Hash, ScramKeys};
 use crate::parcel::Parcel;
 use crate::refusal::Refusal;
+use crate::session::Session;
 
 /// Why something could not be done to an account.
 #[derive(Debug, thiserror::Error)]
@@ -132,6 +135,29 @@ pub trait Blocking: Send + Sync {
     async fn is_blocked(&self, account: &BareJid, address: &Jid) -> Result<bool, StorageError>;
 }
 
+/// A session that a new stream goes on with.
+pub struct Resumed {
+    /// The session, taken over from its old stream ([`Session::take_over`]).
+    pub session: Arc<Session>,
+    /// The number that `take_over` gave.
+    pub wire_number: u32,
+    /// What is said first on the new stream.
+    pub greeting: Bytes,
+}
+
+/// Going on with a session on another stream (XEP-0198 §5).
+#[async_trait]
+pub trait Resumption: Send + Sync {
+    /// Whether this element of a stream that is not bound yet asks for it.
+    fn is_request(&self, element: &Element) -> bool;
+
+    /// Takes over the session that the request names, if it belongs to the account.
+    ///
+    /// # Errors
+    /// What the client is answered instead; it may bind then.
+    async fn resume(&self, account: &BareJid, request: &Element) -> Result<Resumed, Bytes>;
+}
+
 /// The way to other servers.
 #[async_trait]
 pub trait Federation: Send + Sync {
@@ -175,6 +201,8 @@ contracts! {
     Contacts contacts offer_contacts;
     /// The block lists of the host.
     Blocking blocking offer_blocking;
+    /// Going on with sessions on another stream.
+    Resumption resumption offer_resumption;
     /// The way to other servers.
     Federation federation offer_federation;
 }

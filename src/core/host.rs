@@ -133,8 +133,7 @@ impl Host {
             None => account.with_resource_str(&crate::random::token()).map_err(Fault::new)?,
         };
         let limits = &self.house.config().limits;
-        let session =
-            Arc::new(Session::new(jid, self.clone(), circumstances, limits.send_buffer_bytes.get()));
+        let session = Arc::new(Session::new(jid, self.clone(), circumstances, limits.send_buffer_bytes.get()));
         session.send_element(welcome(session.jid()));
         match self.house.directory().enter(&session, limits.sessions_per_user.get()) {
             Entered::TooMany => {

@@ -119,9 +119,8 @@ impl House {
     async fn furnish(self: &Arc<House>, host: &Arc<Host>, plans: &[Plan]) -> Result<(), AssembleError> {
         let name = host.domain().as_str();
         let config = self.config();
-        let wanted = |plan: &&Plan| {
-            config.module_enabled(name, plan.manifest.name).unwrap_or(plan.manifest.on_by_default)
-        };
+        let wanted =
+            |plan: &&Plan| config.module_enabled(name, plan.manifest.name).unwrap_or(plan.manifest.on_by_default);
         let plans: Vec<Plan> = plans.iter().filter(wanted).copied().collect();
         let clash = |problems| AssembleError::Clash { host: name.to_owned(), problems };
         let problems = clashes(&plans);

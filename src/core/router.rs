@@ -86,8 +86,7 @@ async fn to_host(host: &Arc<Host>, parcel: Parcel, to: &Jid) -> Result<(), Refus
 
 /// Lets the owner of an IQ's namespace answer it.
 pub(crate) async fn answer(host: &Arc<Host>, scope: Scope, parcel: &Parcel) -> Result<(), Refusal> {
-    let request =
-        Request { stanza: &parcel.stanza, scope, session: parcel.origin.session(), stranger: None };
+    let request = Request { stanza: &parcel.stanza, scope, session: parcel.origin.session(), stranger: None };
     let owner = host.catalogue().owner(scope, request.payload().namespace()).cloned();
     let Some(owner) = owner else { return Err(Refusal::service_unavailable()) };
     let mut result = Stanza::result_of(&parcel.stanza);

@@ -567,7 +567,8 @@ mod tests {
 
     #[test]
     fn payloads_are_added_and_removed() {
-        let mut stanza = read("<message><body>x</body><a xmlns='urn:a'/><b xmlns='urn:b'/><a xmlns='urn:a'/></message>").unwrap();
+        let mut stanza =
+            read("<message><body>x</body><a xmlns='urn:a'/><b xmlns='urn:b'/><a xmlns='urn:a'/></message>").unwrap();
         stanza.add(element("<a xmlns='urn:a' n='2'/>").unwrap());
         stanza.remove_payloads(|child| child.namespace() == "urn:a").unwrap();
         assert_eq!(written(&stanza), "<message><body>x</body><b xmlns='urn:b'/></message>");
@@ -594,7 +595,12 @@ mod tests {
 
     #[test]
     fn c56_errors_are_not_answered_with_errors() {
-        for xml in ["<message type='error'/>", "<presence type='error'/>", "<iq id='1' type='error'/>", "<iq id='1' type='result'/>"] {
+        for xml in [
+            "<message type='error'/>",
+            "<presence type='error'/>",
+            "<iq id='1' type='error'/>",
+            "<iq id='1' type='result'/>",
+        ] {
             assert!(Stanza::error_for(&read(xml).unwrap(), &Refusal::bad_request()).unwrap().is_none());
         }
     }

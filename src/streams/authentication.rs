@@ -38,10 +38,9 @@ pub(crate) struct Authentication {
 
 impl Authentication {
     pub(crate) fn new(shared: &Shared, host: &Host, transport: &Transport) -> Authentication {
-        let bindings = transport.info().map(|info| ChannelBindings {
-            exporter: info.exporter,
-            server_end_point: info.server_end_point,
-        });
+        let bindings = transport
+            .info()
+            .map(|info| ChannelBindings { exporter: info.exporter, server_end_point: info.server_end_point });
         let decoy = shared.decoy.clone();
         let offered = Offered::new(host.domain().clone(), &shared.mechanisms, bindings.unwrap_or_default(), decoy);
         Authentication { offered, attempt: None, failures: 0 }

@@ -1,25 +1,23 @@
-//! A client's stream from its first byte to its session: header, STARTTLS, SASL, resource binding (RFC 6120 §4 to §7).
+//! A client's stream from its first byte to its proof of identity: header, STARTTLS, SASL (RFC 6120 §4 to §6).
 
 use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use waxwing_core::address::{BareJid, DomainPart, Jid, ResourcePart};
+use waxwing_core::address::{BareJid, DomainPart, Jid};
 use waxwing_core::answers::{Answer, Request, Scope};
 use waxwing_core::host::Host;
 use waxwing_core::namespaces;
 use waxwing_core::refusal::Refusal;
-use waxwing_core::session::Circumstances;
 use waxwing_core::stanza::{IqType, Stanza, StanzaType};
 use waxwing_core::stream_error::{StreamCondition, StreamError};
-use waxwing_core::xml::{Element, Header, Token, Writer};
+use waxwing_core::xml::{Element, Header, Token};
 
 use crate::authentication::{Authentication, Progress};
+use crate::binding::bind;
 use crate::connection::{Connection, Over};
 use crate::gate::Admission;
 use crate::listeners::Shared;
-use crate::reading::Reader;
-use crate::tcp_wire::TcpWire;
 use crate::tls::Transport;
 use crate::{features, header};
 
@@ -51,10 +49,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, direct_tls: bo
 }
 
 /// A client that has proved who it is.
-struct Login {
-    host: Arc<Host>,
-    account: BareJid,
-    mechanism: &'static str,
+pub(crate) struct Login {
+    pub(crate) host: Arc<Host>,
+    pub(crate) account: BareJid,
+    pub(crate) mechanism: &'static str,
 }
 
 struct Negotiation {
@@ -203,31 +201,29 @@ impl Negotiation {
                 connection.send(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
                 Ok(Next::StartTls)
             }
-            (namespaces::SASL, _) => {
-                match authentication.element(host, &element, may_log_in).await {
-                    Progress::Say(words) => {
-                        connection.send(&words).await?;
+            (namespaces::SASL, _) => match authentication.element(host, &element, may_log_in).await {
+                Progress::Say(words) => {
+                    connection.send(&words).await?;
+                    Ok(Next::Token)
+                }
+                Progress::Failed(words) => {
+                    let limits = self.shared.house.config().limits.clone();
+                    let delay = self.admission.failed(&limits, Instant::now());
+                    tracing::info!(peer = %connection.transport.peer_addr().ip(), host = %host.domain(), "login.failed");
+                    tokio::time::sleep(delay).await;
+                    connection.send(&words).await?;
+                    if limits.authentication_failures_per_stream.allows(authentication.failures() + 1) {
                         Ok(Next::Token)
-                    }
-                    Progress::Failed(words) => {
-                        let limits = self.shared.house.config().limits.clone();
-                        let delay = self.admission.failed(&limits, Instant::now());
-                        tracing::info!(peer = %connection.transport.peer_addr().ip(), host = %host.domain(), "login.failed");
-                        tokio::time::sleep(delay).await;
-                        connection.send(&words).await?;
-                        if limits.authentication_failures_per_stream.allows(authentication.failures() + 1) {
-                            Ok(Next::Token)
-                        } else {
-                            let text = "too many failed logins on one stream";
-                            Err(StreamError::saying(StreamCondition::PolicyViolation, text).into())
-                        }
-                    }
-                    Progress::Succeeded { words, account, mechanism } => {
-                        connection.send(&words).await?;
-                        Ok(Next::LoggedIn(Login { host: host.clone(), account, mechanism }))
+                    } else {
+                        let text = "too many failed logins on one stream";
+                        Err(StreamError::saying(StreamCondition::PolicyViolation, text).into())
                     }
                 }
-            }
+                Progress::Succeeded { words, account, mechanism } => {
+                    connection.send(&words).await?;
+                    Ok(Next::LoggedIn(Login { host: host.clone(), account, mechanism }))
+                }
+            },
             ("http://jabber.org/protocol/compress", "compress") => {
                 let words = b"<failure xmlns='http://jabber.org/protocol/compress'><unsupported-method/></failure>";
                 connection.send(words).await?;
@@ -285,156 +281,9 @@ async fn stranger(host: &Arc<Host>, element: Element, connection: &Connection) -
     Some(written(&reply.from(host.address().clone())))
 }
 
-fn written(stanza: &Stanza) -> Vec<u8> {
+/// A stanza as bytes of the stream.
+pub(crate) fn written(stanza: &Stanza) -> Vec<u8> {
     let mut out = Vec::new();
     stanza.write(&mut out, None);
     out
-}
-
-/// From a proof of identity to a session (RFC 6120 §7).
-async fn bind(shared: &Shared, mut connection: Connection, login: Login, admission: Admission) -> Option<Reader> {
-    let mut binding = Binding { shared, login, lang: None, failures: 0 };
-    loop {
-        match binding.step(&mut connection).await {
-            Ok(None) => {}
-            Ok(Some(session)) => {
-                let (transport, scanner, input) = connection.into_parts();
-                let wire_number = session.wire_number();
-                return Some(Reader { session, wire_number, transport, scanner, input, admission });
-            }
-            Err(over) => {
-                connection.end(over, binding.login.host.domain().as_str()).await;
-                return None;
-            }
-        }
-    }
-}
-
-struct Binding<'a> {
-    shared: &'a Shared,
-    login: Login,
-    lang: Option<Box<str>>,
-    failures: usize,
-}
-
-impl Binding<'_> {
-    async fn step(&mut self, connection: &mut Connection) -> Result<Option<Arc<waxwing_core::session::Session>>, Over> {
-        match connection.next().await? {
-            Token::Close => Err(Over::Closed),
-            Token::Header(header) => {
-                self.open(connection, &header).await?;
-                Ok(None)
-            }
-            Token::Element(element) => self.element(connection, element).await,
-        }
-    }
-
-    /// The header after a login: the same host (security row S10) and nobody else (RFC 6120 §6.4.6).
-    async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<(), Over> {
-        let host = &self.login.host;
-        self.lang = header.lang().map(|lang| lang.into_owned().into());
-        let to = header.attribute("to").and_then(|to| Jid::new(&to).ok());
-        let from = header.attribute("from").map(|from| Jid::new(&from));
-        let checked = header::check(header, namespaces::CLIENT).and_then(|()| {
-            if !to.is_some_and(|to| host.is_self(&to)) {
-                let text = "the login holds for the host it was made on";
-                return Err(StreamError::saying(StreamCondition::NotAuthorized, text));
-            }
-            match from {
-                Some(Ok(from)) if from.to_bare() == self.login.account => Ok(()),
-                None => Ok(()),
-                Some(_) => Err(StreamError::saying(StreamCondition::InvalidFrom, "`from` is not who logged in")),
-            }
-        });
-        let account = header.attribute("from").map(|_| &self.login.account);
-        if let Err(error) = checked {
-            connection.greet(host.domain().as_str(), account).await?;
-            return Err(error.into());
-        }
-        let offer = features::binding(host, &self.shared.house.config().limits);
-        connection.send_header(host.domain().as_str(), account, &offer).await
-    }
-
-    async fn element(
-        &mut self,
-        connection: &mut Connection,
-        element: Element,
-    ) -> Result<Option<Arc<waxwing_core::session::Session>>, Over> {
-        if (element.namespace(), element.name()) == (namespaces::TLS, "starttls") {
-            connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
-            return Err(Over::Closed);
-        }
-        if element.namespace() != namespaces::CLIENT {
-            return Err(StreamCondition::UnsupportedStanzaType.into());
-        }
-        let stanza = match Stanza::read(element) {
-            Some(Ok(stanza)) if stanza.what == StanzaType::Iq(IqType::Set) => stanza,
-            Some(_) => return Err(StreamCondition::NotAuthorized.into()),
-            None => return Err(StreamCondition::UnsupportedStanzaType.into()),
-        };
-        let Some(wanted) = wanted_resource(&stanza) else { return Err(StreamCondition::NotAuthorized.into()) };
-        let refusal = match wanted {
-            Ok(resource) => match self.open_session(connection, &stanza, resource).await {
-                Ok(session) => return Ok(Some(session)),
-                Err(refusal) => refusal,
-            },
-            Err(refusal) => refusal,
-        };
-        self.failures += 1;
-        if let Ok(Some(error)) = Stanza::error_for(&stanza, &refusal) {
-            connection.send(&written(&error)).await?;
-        }
-        if self.shared.house.config().limits.bind_failures.allows(self.failures) {
-            Ok(None)
-        } else {
-            Err(StreamError::saying(StreamCondition::PolicyViolation, "too many failed attempts to bind").into())
-        }
-    }
-
-    async fn open_session(
-        &mut self,
-        connection: &Connection,
-        request: &Stanza,
-        resource: Option<ResourcePart>,
-    ) -> Result<Arc<waxwing_core::session::Session>, Refusal> {
-        let limits = self.shared.house.config().limits.clone();
-        let circumstances = Circumstances {
-            peer: Some(connection.transport.peer_addr().ip()),
-            lang: self.lang.clone(),
-            transport: if connection.transport.is_tls() { "tls" } else { "tcp" },
-            mechanism: self.login.mechanism,
-        };
-        let wire = Box::new(TcpWire::new(connection.transport.clone(), limits.close_timeout.get()));
-        let mut request = request.head();
-        (request.to, request.from) = (None, None);
-        self.login
-            .host
-            .open_session(&self.login.account, resource, circumstances, wire, |jid| {
-                let mut payload = Writer::new();
-                payload.open("bind").attribute("xmlns", namespaces::BIND);
-                payload.open("jid").text(jid.as_str()).close();
-                payload.close();
-                let mut result = Stanza::result_of(&request);
-                if let Ok(payload) = waxwing_core::stanza::element(payload.finish()) {
-                    result.add(payload);
-                }
-                written(&result).into()
-            })
-            .await
-    }
-}
-
-/// The resource that a bind request asks for, `None` inside when the server is to make one; `None` when the IQ is not a
-/// bind request.
-fn wanted_resource(stanza: &Stanza) -> Option<Result<Option<ResourcePart>, Refusal>> {
-    let bind = stanza.payload(namespaces::BIND, "bind")?;
-    let Some(resource) = bind.child(namespaces::BIND, "resource") else { return Some(Ok(None)) };
-    let resource = resource.text();
-    if resource.is_empty() {
-        return Some(Ok(None));
-    }
-    Some(match ResourcePart::new(&resource) {
-        Ok(resource) => Ok(Some(resource.into_owned())),
-        Err(error) => Err(Refusal::bad_request().saying(format!("not a resource: {error}"))),
-    })
 }

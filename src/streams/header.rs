@@ -60,8 +60,9 @@ pub(crate) fn error_for(error: &XmlError) -> StreamError {
         XmlError::UnsupportedEncoding => StreamCondition::UnsupportedEncoding.into(),
         XmlError::BadNamespacePrefix(text) => StreamError::saying(StreamCondition::BadNamespacePrefix, *text),
         XmlError::InvalidNamespace(text) => StreamError::saying(StreamCondition::InvalidNamespace, *text),
-        XmlError::TooBig(text) => StreamError::saying(StreamCondition::PolicyViolation, *text)
-            .because("stanza-too-big", namespaces::ERRORS),
+        XmlError::TooBig(text) => {
+            StreamError::saying(StreamCondition::PolicyViolation, *text).because("stanza-too-big", namespaces::ERRORS)
+        }
         _ => StreamCondition::BadFormat.into(),
     }
 }

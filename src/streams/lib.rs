@@ -1,1 +1,18 @@
-//! streams
+//! Bytes become stanzas: listeners, TLS, certificates, framing, negotiation, SASL, binding (RFC 6120 §4 to §7).
+
+mod authentication;
+mod binding;
+pub mod bucket;
+pub mod certificates;
+mod client;
+mod connection;
+mod features;
+mod gate;
+mod header;
+mod listeners;
+mod reading;
+pub mod sasl;
+mod tcp_wire;
+pub mod tls;
+
+pub use listeners::{ListenError, Listeners, Service};

@@ -39,8 +39,7 @@ struct Pace {
 impl Pace {
     fn new(limits: &Limits) -> Pace {
         let now = Instant::now();
-        let per_second =
-            if limits.c2s_bytes.is_unlimited() { f64::INFINITY } else { limits.c2s_bytes.get() as f64 };
+        let per_second = if limits.c2s_bytes.is_unlimited() { f64::INFINITY } else { limits.c2s_bytes.get() as f64 };
         Pace {
             bytes: Bucket::new(per_second, limits.c2s_bytes_burst.get() as f64, now),
             stanzas: Bucket::for_rate(limits.c2s_stanzas, limits.c2s_stanzas_burst.get(), now),

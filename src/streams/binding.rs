@@ -1,0 +1,195 @@
+//! From a proof of identity to a session: the second header, resource binding, or going on with an older session
+//! (RFC 6120 §6.4.6, §7; XEP-0198 §5).
+
+use std::sync::Arc;
+
+use waxwing_core::address::{FullJid, Jid, ResourcePart};
+use waxwing_core::contracts::Resumed;
+use waxwing_core::namespaces;
+use waxwing_core::refusal::Refusal;
+use waxwing_core::session::{Circumstances, Session};
+use waxwing_core::stanza::{IqType, Stanza, StanzaType};
+use waxwing_core::stream_error::{StreamCondition, StreamError};
+use waxwing_core::xml::{Element, Header, Token, Writer};
+
+use crate::client::{Login, written};
+use crate::connection::{Connection, Over};
+use crate::gate::Admission;
+use crate::listeners::Shared;
+use crate::reading::Reader;
+use crate::tcp_wire::TcpWire;
+use crate::{features, header};
+
+/// Leads a client that has logged in to its session; `None` when the stream has ended before.
+pub(crate) async fn bind(
+    shared: &Shared,
+    mut connection: Connection,
+    login: Login,
+    admission: Admission,
+) -> Option<Reader> {
+    let mut binding = Binding { shared, login, lang: None, failures: 0 };
+    loop {
+        match binding.step(&mut connection).await {
+            Ok(None) => {}
+            Ok(Some(Bound { session, wire_number })) => {
+                let (transport, scanner, input) = connection.into_parts();
+                return Some(Reader { session, wire_number, transport, scanner, input, admission });
+            }
+            Err(over) => {
+                connection.end(over, binding.login.host.domain().as_str()).await;
+                return None;
+            }
+        }
+    }
+}
+
+/// A stream that has its session.
+struct Bound {
+    session: Arc<Session>,
+    wire_number: u32,
+}
+
+struct Binding<'a> {
+    shared: &'a Shared,
+    login: Login,
+    lang: Option<Box<str>>,
+    failures: usize,
+}
+
+impl Binding<'_> {
+    async fn step(&mut self, connection: &mut Connection) -> Result<Option<Bound>, Over> {
+        match connection.next().await? {
+            Token::Close => Err(Over::Closed),
+            Token::Header(header) => {
+                self.open(connection, &header).await?;
+                Ok(None)
+            }
+            Token::Element(element) => self.element(connection, element).await,
+        }
+    }
+
+    /// The header after a login: the same host (security row S10) and nobody else (RFC 6120 §6.4.6).
+    async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<(), Over> {
+        let host = &self.login.host;
+        self.lang = header.lang().map(|lang| lang.into_owned().into());
+        let to = header.attribute("to").and_then(|to| Jid::new(&to).ok());
+        let from = header.attribute("from").map(|from| Jid::new(&from));
+        let checked = header::check(header, namespaces::CLIENT).and_then(|()| {
+            if !to.is_some_and(|to| host.is_self(&to)) {
+                let text = "the login holds for the host it was made on";
+                return Err(StreamError::saying(StreamCondition::NotAuthorized, text));
+            }
+            match from {
+                Some(Ok(from)) if from.to_bare() == self.login.account => Ok(()),
+                None => Ok(()),
+                Some(_) => Err(StreamError::saying(StreamCondition::InvalidFrom, "`from` is not who logged in")),
+            }
+        });
+        let account = header.attribute("from").map(|_| &self.login.account);
+        if let Err(error) = checked {
+            connection.greet(host.domain().as_str(), account).await?;
+            return Err(error.into());
+        }
+        let offer = features::binding(host, &self.shared.house.config().limits);
+        connection.send_header(host.domain().as_str(), account, &offer).await
+    }
+
+    async fn element(&mut self, connection: &mut Connection, element: Element) -> Result<Option<Bound>, Over> {
+        if (element.namespace(), element.name()) == (namespaces::TLS, "starttls") {
+            connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+            return Err(Over::Closed);
+        }
+        if element.namespace() != namespaces::CLIENT {
+            return self.resume(connection, &element).await;
+        }
+        let stanza = match Stanza::read(element) {
+            Some(Ok(stanza)) if stanza.what == StanzaType::Iq(IqType::Set) => stanza,
+            Some(_) => return Err(StreamCondition::NotAuthorized.into()),
+            None => return Err(StreamCondition::UnsupportedStanzaType.into()),
+        };
+        let Some(wanted) = wanted_resource(&stanza) else { return Err(StreamCondition::NotAuthorized.into()) };
+        let refusal = match wanted {
+            Ok(resource) => match self.open_session(connection, &stanza, resource).await {
+                Ok(bound) => return Ok(Some(bound)),
+                Err(refusal) => refusal,
+            },
+            Err(refusal) => refusal,
+        };
+        self.failures += 1;
+        if let Ok(Some(error)) = Stanza::error_for(&stanza, &refusal) {
+            connection.send(&written(&error)).await?;
+        }
+        if self.shared.house.config().limits.bind_failures.allows(self.failures) {
+            Ok(None)
+        } else {
+            Err(StreamError::saying(StreamCondition::PolicyViolation, "too many failed attempts to bind").into())
+        }
+    }
+
+    /// Goes on with an older session instead of binding a new one.
+    async fn resume(&mut self, connection: &mut Connection, element: &Element) -> Result<Option<Bound>, Over> {
+        let resumption = self.login.host.contracts().resumption().cloned();
+        let Some(resumption) = resumption.filter(|resumption| resumption.is_request(element)) else {
+            return Err(StreamCondition::UnsupportedStanzaType.into());
+        };
+        match resumption.resume(&self.login.account, element).await {
+            Ok(Resumed { session, wire_number, greeting }) => {
+                session.attach(self.wire(connection), greeting);
+                Ok(Some(Bound { session, wire_number }))
+            }
+            Err(answer) => {
+                connection.send(&answer).await?;
+                Ok(None)
+            }
+        }
+    }
+
+    fn wire(&self, connection: &Connection) -> Box<TcpWire> {
+        let patience = self.shared.house.config().limits.close_timeout.get();
+        Box::new(TcpWire::new(connection.transport.clone(), patience))
+    }
+
+    async fn open_session(
+        &mut self,
+        connection: &Connection,
+        request: &Stanza,
+        resource: Option<ResourcePart>,
+    ) -> Result<Bound, Refusal> {
+        let circumstances = Circumstances {
+            peer: Some(connection.transport.peer_addr().ip()),
+            lang: self.lang.clone(),
+            transport: if connection.transport.is_tls() { "tls" } else { "tcp" },
+            mechanism: self.login.mechanism,
+        };
+        let wire = self.wire(connection);
+        let mut request = request.head();
+        (request.to, request.from) = (None, None);
+        let welcome = |jid: &FullJid| {
+            let mut payload = Writer::new();
+            payload.open("bind").attribute("xmlns", namespaces::BIND).open("jid").text(jid.as_str());
+            let mut result = Stanza::result_of(&request);
+            if let Ok(payload) = waxwing_core::stanza::element(payload.finish()) {
+                result.add(payload);
+            }
+            written(&result).into()
+        };
+        let host = &self.login.host;
+        let session = host.open_session(&self.login.account, resource, circumstances, wire, welcome).await?;
+        Ok(Bound { wire_number: session.wire_number(), session })
+    }
+}
+
+/// The resource that a bind request asks for, `None` inside when the server is to make one; `None` when the IQ is not a
+/// bind request.
+fn wanted_resource(stanza: &Stanza) -> Option<Result<Option<ResourcePart>, Refusal>> {
+    let bind = stanza.payload(namespaces::BIND, "bind")?;
+    let Some(resource) = bind.child(namespaces::BIND, "resource") else { return Some(Ok(None)) };
+    let resource = resource.text();
+    if resource.is_empty() {
+        return Some(Ok(None));
+    }
+    Some(match ResourcePart::new(&resource) {
+        Ok(resource) => Ok(Some(resource.into_owned())),
+        Err(error) => Err(Refusal::bad_request().saying(format!("not a resource: {error}"))),
+    })
+}
