@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use waxwing_core::module::{Plan, Xep};
 
 /// What the hall and the streams carry without a module.
-const FLOORS: [Xep; 6] = [
-    Xep::partial(205, "1.0.1", "limits of connections and streams; those of an account are in the module rates"),
+const FLOORS: [Xep; 5] = [
     Xep::complete(359, "0.7.0"),
     Xep::partial(368, "1.1.0", "for clients"),
     Xep::complete(440, "1.0.0"),

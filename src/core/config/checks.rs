@@ -11,6 +11,8 @@ use crate::limits::SMALLEST_STANZA_LIMIT;
 /// RFC 7677 forbids fewer rounds; more than the upper end would let every login burn a second of a telephone's battery.
 const SCRAM_ITERATIONS: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
 
+const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+
 /// Refuses what stands at the beginning of a key and is no section.
 pub(super) fn unknown_sections(root: &Table, errors: &mut Vec<ConfigError>) {
     for entry in &root.entries {
@@ -28,9 +30,25 @@ pub(super) fn check(config: &Config, root: &Table, errors: &mut Vec<ConfigError>
     check_storage(&config.storage, &mut found);
     check_limits(&config.limits, &mut found);
     check_auth(&config.auth, &mut found);
-    if config.log.filter.trim().is_empty() {
-        found.add(["log", "filter"], "write a level such as \"info\"");
+    if let Err(problem) = check_filter(&config.log.filter) {
+        found.add(["log", "filter"], problem);
     }
+}
+
+/// A filter is a list of levels, each for everything or for one crate. The subscriber itself would take a misspelt level
+/// for the name of a crate, and then say nothing at all.
+fn check_filter(filter: &str) -> Result<(), String> {
+    if filter.trim().is_empty() {
+        return Err("write a level such as \"info\"".to_owned());
+    }
+    for directive in filter.split(',').map(str::trim) {
+        let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+        // Filters for spans have a grammar of their own; whoever writes one knows it.
+        if !directive.contains('[') && !LEVELS.contains(&level.to_ascii_lowercase().as_str()) {
+            return Err(unknown("level", level, LEVELS));
+        }
+    }
+    Ok(())
 }
 
 /// Collects problems together with the place of the key they concern.

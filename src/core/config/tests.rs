@@ -185,6 +185,20 @@ fn limits_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn a_misspelt_level_of_the_log_is_refused() {
+    for filter in
+        ["info", "WARN", "info,waxwing_streams=debug", "off, waxwing_core::router=trace", "info,x[span{id=7}]=debug"]
+    {
+        assert_eq!(errors_of(&format!("log.filter = \"{filter}\"")), [""; 0], "{filter}");
+    }
+    let error = "configuration:1:14: log.filter: unknown level `inof`, did you mean `info`?";
+    assert_eq!(errors_of("log.filter = 'inof'"), [error]);
+    for filter in ["", "info,", "waxwing_streams=loud"] {
+        assert_eq!(errors_of(&format!("log.filter = '{filter}'")).len(), 1, "{filter}");
+    }
+}
+
+#[test]
 fn hosts_keep_their_order_and_may_be_plain_names() {
     let names = |config: Config| config.hosts.iter().map(|host| host.name.to_string()).collect::<Vec<_>>();
     assert_eq!(names(Config::from_text("hosts = ['z.lit', 'a.lit']", &KNOWN).unwrap()), ["z.lit", "a.lit"]);
