@@ -70,6 +70,7 @@ pub enum UserArguments {
         /// Its address, such as romeo@example.org
         #[arg(value_name = "JID", value_parser = parse_account)]
         account: BareJid,
+        /// Where its password comes from
         #[command(flatten)]
         password: PasswordArguments,
     },
@@ -86,6 +87,7 @@ pub enum UserArguments {
         /// Its address
         #[arg(value_name = "JID", value_parser = parse_account)]
         account: BareJid,
+        /// Where its password comes from
         #[command(flatten)]
         password: PasswordArguments,
     },
