@@ -33,16 +33,23 @@ enum What {
     All,
 }
 
-/// A generated file: who makes it, where it stands, and what makes it.
-const FILES: [(What, &str, fn() -> String); 3] = [
-    (What::Reference, "conf/reference.toml", || reference(&known_modules())),
-    (What::Doap, "waxwing.doap", || doap::doap(MODULES)),
-    (What::Modules, "docs/modules.md", || module_table::module_table(MODULES)),
+/// A generated file.
+struct Generated {
+    what: What,
+    /// Where it stands, from the top of the repository.
+    name: &'static str,
+    make: fn() -> String,
+}
+
+const FILES: [Generated; 3] = [
+    Generated { what: What::Reference, name: "conf/reference.toml", make: || reference(&known_modules()) },
+    Generated { what: What::Doap, name: "waxwing.doap", make: || doap::doap(MODULES) },
+    Generated { what: What::Modules, name: "docs/modules.md", make: || module_table::module_table(MODULES) },
 ];
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
-    for (what, name, make) in FILES {
+    for Generated { what, name, make } in FILES {
         if arguments.what == What::All || arguments.what == what {
             let text = make();
             match arguments.check {
@@ -77,11 +84,8 @@ mod tests {
 
     #[test]
     fn every_generated_file_is_fresh() {
-        let stale: Vec<String> = FILES
-            .iter()
-            .filter_map(|(_, name, make)| check(name, &make()).err())
-            .map(|error| error.to_string())
-            .collect();
+        let checks = FILES.iter().map(|file| check(file.name, &(file.make)()));
+        let stale: Vec<String> = checks.filter_map(Result::err).map(|error| error.to_string()).collect();
         assert!(stale.is_empty(), "{stale:#?}");
     }
 
