@@ -36,7 +36,8 @@ fn generate(host: &str) -> Result<(String, String), rcgen::Error> {
     let mut parameters = CertificateParams::new(vec![host.to_owned(), format!("*.{host}")])?;
     parameters.distinguished_name = DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, host);
-    parameters.extended_key_usages.push(ExtendedKeyUsagePurpose::ServerAuth);
+    // On streams between servers it is shown by the side that connects, too.
+    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     let now = ASN1Time::now().to_datetime();
     parameters.not_before = now - DAY;
     parameters.not_after = now + DAY * VALID_DAYS;

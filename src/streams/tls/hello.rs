@@ -41,7 +41,9 @@ impl HelloReader {
                 let mut bytes = Vec::new();
                 let written = alert.write_all(&mut bytes);
                 debug_assert!(written.is_ok(), "writing to memory cannot fail");
-                BadHello { error: error.into(), alert: bytes }
+                // rustls has none for a handshake message that is no hello.
+                let alert = if bytes.is_empty() { UNEXPECTED_MESSAGE.to_vec() } else { bytes };
+                BadHello { error: error.into(), alert }
             })?;
             if let Some(accepted) = accepted {
                 let server_name = accepted.client_hello().server_name().map(str::to_owned);
@@ -55,8 +57,10 @@ impl HelloReader {
     }
 }
 
+/// Alerts as they go out before anything is encrypted. Record: alert, TLS 1.2, two bytes; then fatal and what it is.
+const UNEXPECTED_MESSAGE: [u8; 7] = [21, 3, 3, 0, 2, 2, 10];
+const DECODE_ERROR: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
+
 fn too_long() -> BadHello {
-    /// Record: alert, TLS 1.2, two bytes; fatal, decode_error.
-    const ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 50];
-    BadHello { error: TlsError::HelloTooLong(MAX_HELLO), alert: ALERT.to_vec() }
+    BadHello { error: TlsError::HelloTooLong(MAX_HELLO), alert: DECODE_ERROR.to_vec() }
 }
