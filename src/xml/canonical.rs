@@ -11,11 +11,12 @@
 //! What clients send is in this form with hardly an exception. The root of an element may declare the content
 //! namespace itself, as it must over WebSocket (RFC 7395 §3.3.3).
 
+use crate::attributes::Attribute;
 use crate::decoding;
 use crate::error::XmlError;
 use crate::limits::Limits;
 use crate::scope::{Scope, Surroundings};
-use crate::span::Attribute;
+
 use crate::tokenizer::{Event, Tokenizer};
 use crate::writer::{escape_text, push_escaped};
 

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::ops::Range;
 
-use crate::decoding::{self, as_text};
+use crate::attributes;
+use crate::decoding::as_text;
 use crate::element::{ChildSpan, Element, direct_text};
 use crate::namespaces::Namespace;
 use crate::walk;
@@ -40,28 +41,18 @@ impl<'a> Child<'a> {
 
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'a, str>> {
-        if name.contains(':') { None } else { self.attribute_as_written(name) }
+        attributes::plain_value(walk::attributes(self.start_tag()), self.start_tag(), name)
     }
 
     /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
     /// written; no declarations.
     pub fn attributes(&self) -> impl Iterator<Item = (&'a str, Cow<'a, str>)> + use<'a> {
-        walk::attributes(self.start_tag())
-            .filter(|attribute| match attribute.name.iter().position(|byte| *byte == b':') {
-                Some(colon) => &attribute.name[..colon] == b"xml",
-                None => attribute.name != b"xmlns",
-            })
-            .map(|attribute| (as_text(attribute.name), decoding::attribute(attribute.value)))
+        attributes::plain(walk::attributes(self.start_tag()), self.start_tag())
     }
 
     /// The language stated on this element itself (`xml:lang`).
     pub fn lang(&self) -> Option<Cow<'a, str>> {
-        self.attribute_as_written("xml:lang")
-    }
-
-    fn attribute_as_written(&self, name: &str) -> Option<Cow<'a, str>> {
-        let found = walk::attributes(self.start_tag()).find(|attribute| attribute.name == name.as_bytes())?;
-        Some(decoding::attribute(found.value))
+        attributes::lang(walk::attributes(self.start_tag()), self.start_tag())
     }
 
     /// The text directly inside, decoded; that of its children is not part of it.

@@ -6,6 +6,7 @@ use std::ops::Range;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::attributes::{self, Attribute};
 use crate::child::Child;
 use crate::decoding::{self, as_text};
 use crate::error::XmlError;
@@ -13,7 +14,7 @@ use crate::framer::{Framed, Framer};
 use crate::limits::Limits;
 use crate::namespaces::{Namespace, StreamContext};
 use crate::scope::Surroundings;
-use crate::span::{Attribute, QualifiedName, Span};
+use crate::span::Span;
 use crate::walk;
 
 /// Where an element inside another stands; all positions are those of the outer element's bytes.
@@ -92,7 +93,7 @@ impl Element {
         if let Some(root) = walk::next_child(&bytes, 0..bytes.len()) {
             index.name = Span { start: 1, end: 1 + u32::from(root.name_length) };
             index.namespace = root.declared();
-            index.attributes = indexed_attributes(&bytes[root.tag()]);
+            index.attributes = walk::attributes(&bytes[root.tag()]).collect();
             index.content = Span { start: root.content_start, end: root.content_end };
             let mut rest = root.content();
             while let Some(child) = walk::next_child(&bytes, rest.clone()) {
@@ -148,34 +149,18 @@ impl Element {
 
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
-        // A qualified name without a prefix has no colon, so comparing the whole is enough.
-        if name.contains(':') { None } else { self.attribute_as_written(name) }
+        attributes::plain_value(self.index.attributes.iter().copied(), &self.bytes, name)
     }
 
     /// The language stated on this element itself (`xml:lang`).
     pub fn lang(&self) -> Option<Cow<'_, str>> {
-        self.attribute_as_written("xml:lang")
-    }
-
-    fn attribute_as_written(&self, name: &str) -> Option<Cow<'_, str>> {
-        let wanted = |attribute: &&Attribute| attribute.name.whole(&self.bytes) == name.as_bytes();
-        let found = self.index.attributes.iter().find(wanted)?;
-        Some(decoding::attribute(found.value.of(&self.bytes)))
+        attributes::lang(self.index.attributes.iter().copied(), &self.bytes)
     }
 
     /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
     /// written. Declarations, and attributes of other namespaces, are left to [`raw_attributes`](Self::raw_attributes).
     pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        let bytes = &self.bytes;
-        let shown = |attribute: &&Attribute| {
-            let name = attribute.name;
-            if name.has_prefix() { name.prefix(bytes) == b"xml" } else { !attribute.declares_default(bytes) }
-        };
-        self.index
-            .attributes
-            .iter()
-            .filter(shown)
-            .map(|attribute| (as_text(attribute.name.whole(bytes)), decoding::attribute(attribute.value.of(bytes))))
+        attributes::plain(self.index.attributes.iter().copied(), &self.bytes)
     }
 
     /// The attributes as they stand (`name='value'`, in either kind of quotes), in order, each with its name as
@@ -183,10 +168,8 @@ impl Element {
     /// one behind a tag name of your own, they are complete; leave out those you set yourself.
     pub fn raw_attributes(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let bytes = &self.bytes;
-        self.index.attributes.iter().filter(|attribute| !attribute.declares_default(bytes)).map(|attribute| {
-            let whole = Span { start: attribute.name.start, end: attribute.value.end + 1 };
-            (as_text(attribute.name.whole(bytes)), whole.of(bytes))
-        })
+        let others = self.index.attributes.iter().filter(|attribute| !attribute.declares_default(bytes));
+        others.map(|attribute| (as_text(attribute.name.whole(bytes)), attribute.whole(bytes)))
     }
 
     /// The elements directly inside, in order.
@@ -266,26 +249,6 @@ pub(crate) fn direct_text(
     }
     add(done..content.end);
     text
-}
-
-/// The attributes of a validated start tag at the beginning of its element.
-fn indexed_attributes(tag: &[u8]) -> SmallVec<[Attribute; 8]> {
-    walk::attributes(tag)
-        .map(|raw| {
-            let value_end = raw.value_start + raw.value.len();
-            // The whole attribute ends one byte behind its value, with the quote.
-            let start = value_end + 1 - raw.whole.len();
-            let prefix_length = raw.name.iter().position(|byte| *byte == b':').unwrap_or(0);
-            Attribute {
-                name: QualifiedName {
-                    start: start as u32,
-                    length: raw.name.len() as u16,
-                    prefix_length: prefix_length as u16,
-                },
-                value: Span::new(raw.value_start, value_end),
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
-use crate::decoding::{self, as_text};
+use crate::attributes::{self, Attribute};
+use crate::decoding::as_text;
 use crate::namespaces::Namespace;
-use crate::span::{Attribute, QualifiedName};
+use crate::span::QualifiedName;
 
 /// The start tag of a stream's root element. It is well-formed; nothing else about it has been judged.
 #[derive(Clone, Debug)]
@@ -43,17 +44,17 @@ impl Header {
 
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
-        if name.contains(':') { None } else { self.attribute_as_written(name) }
+        attributes::plain_value(self.attributes.iter().copied(), &self.bytes, name)
+    }
+
+    /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
+    /// written; no declarations.
+    pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
+        attributes::plain(self.attributes.iter().copied(), &self.bytes)
     }
 
     /// The language of the stream (`xml:lang`).
     pub fn lang(&self) -> Option<Cow<'_, str>> {
-        self.attribute_as_written("xml:lang")
-    }
-
-    fn attribute_as_written(&self, name: &str) -> Option<Cow<'_, str>> {
-        let wanted = |attribute: &&Attribute| attribute.name.whole(&self.bytes) == name.as_bytes();
-        let found = self.attributes.iter().find(wanted)?;
-        Some(decoding::attribute(found.value.of(&self.bytes)))
+        attributes::lang(self.attributes.iter().copied(), &self.bytes)
     }
 }

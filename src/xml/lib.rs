@@ -17,13 +17,14 @@
 //! | `framer` | tags become one first-level element with an index |
 //! | `canonical` | the rare element that is not in canonical form is rewritten |
 //! | `declaration`, `header`, `scanner` | a whole stream |
-//! | `walk`, `element`, `child` | looking into an element that was validated |
+//! | `walk`, `attributes`, `element`, `child` | looking into an element that was validated |
 //! | `writer` | XML of our own making |
 //!
 //! Nothing here recurses, so no depth of elements can exhaust the stack.
 
 #![forbid(unsafe_code)]
 
+mod attributes;
 mod canonical;
 mod characters;
 mod child;

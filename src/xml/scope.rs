@@ -2,11 +2,12 @@
 
 use smallvec::SmallVec;
 
+use crate::attributes::Attribute;
 use crate::decoding;
 use crate::error::XmlError;
 use crate::limits::Limits;
 use crate::namespaces::{self, NamespaceRef, STREAMS, StreamContext, check_declaration};
-use crate::span::{Attribute, QualifiedName, Span};
+use crate::span::{QualifiedName, Span};
 use crate::tokenizer::Tag;
 
 /// What the tags are read in: the bytes of the element, and what the header of its stream declared.

@@ -33,6 +33,15 @@ pub(crate) struct QualifiedName {
 }
 
 impl QualifiedName {
+    pub fn new(start: usize, end: usize, colon: Option<usize>) -> QualifiedName {
+        // Limits::expressible keeps names within 16 bits.
+        QualifiedName {
+            start: start as u32,
+            length: (end - start) as u16,
+            prefix_length: colon.map_or(0, |colon| colon - start) as u16,
+        }
+    }
+
     pub fn has_prefix(self) -> bool {
         self.prefix_length != 0
     }
@@ -57,19 +66,5 @@ impl QualifiedName {
     pub fn local_span(self) -> Span {
         let skipped = if self.has_prefix() { u32::from(self.prefix_length) + 1 } else { 0 };
         Span { start: self.start + skipped, end: self.start + u32::from(self.length) }
-    }
-}
-
-/// One attribute as it stands: its name, and its value between the quotes, not decoded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Attribute {
-    pub name: QualifiedName,
-    pub value: Span,
-}
-
-impl Attribute {
-    /// Whether this is `xmlns`, the declaration of the default namespace.
-    pub fn declares_default(&self, bytes: &[u8]) -> bool {
-        self.name.length == 5 && self.name.whole(bytes) == b"xmlns"
     }
 }

@@ -6,11 +6,12 @@
 
 use smallvec::SmallVec;
 
+use crate::attributes::Attribute;
 use crate::characters::{self, NAME, NAME_START, SPACE, TEXT_STOP, VALUE_STOP};
 use crate::decoding;
 use crate::error::XmlError;
 use crate::limits::Limits;
-use crate::span::{Attribute, QualifiedName, Span};
+use crate::span::{QualifiedName, Span};
 
 /// What the tokenizer has read completely.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -265,8 +266,11 @@ impl Tokenizer {
 
     /// Reads on in a name; `None` at the end of `input`.
     fn read_name(&mut self, input: &[u8], limits: &Limits) -> Result<Option<QualifiedName>, XmlError> {
-        let complete = loop {
+        loop {
             self.position += characters::run_of(&input[self.position..], NAME);
+            if self.position - self.token > limits.name_bytes {
+                return Err(XmlError::TooBig("a name"));
+            }
             match input.get(self.position) {
                 Some(b':') => {
                     if self.colon.is_some() {
@@ -278,28 +282,17 @@ impl Tokenizer {
                 Some(0x80..) => match characters::decode(&input[self.position..])? {
                     Some((code, length)) if characters::is_name(code) => self.position += length,
                     Some(_) => return Err(XmlError::NotWellFormed("a name with a wrong character")),
-                    None => break false,
+                    None => return Ok(None),
                 },
-                Some(_) => break true,
-                None => break false,
+                Some(_) => break,
+                None => return Ok(None),
             }
-        };
-        let length = self.position - self.token;
-        if length > limits.name_bytes {
-            return Err(XmlError::TooBig("a name"));
         }
-        if !complete {
-            return Ok(None);
-        }
-        let prefix_length = self.colon.map_or(0, |colon| colon - self.token);
         check_part(&input[self.token..self.position])?;
         if let Some(colon) = self.colon {
             check_part(&input[colon + 1..self.position])?;
         }
-        // Limits::expressible keeps names within 16 bits.
-        let name =
-            QualifiedName { start: self.token as u32, length: length as u16, prefix_length: prefix_length as u16 };
-        Ok(Some(name))
+        Ok(Some(QualifiedName::new(self.token, self.position, self.colon)))
     }
 
     /// Reads character data; whether it ended with `<`, which is not consumed.

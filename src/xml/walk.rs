@@ -4,37 +4,23 @@ use std::ops::Range;
 
 use memchr::{memchr, memchr3};
 
+use crate::attributes::Attribute;
 use crate::characters::{self, SPACE};
 use crate::element::ChildSpan;
+use crate::span::{QualifiedName, Span};
 
-/// An attribute as it stands in a start tag.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct RawAttribute<'a> {
-    pub name: &'a [u8],
-    /// Between the quotes, not decoded.
-    pub value: &'a [u8],
-    /// Where the value stands in the tag.
-    pub value_start: usize,
-    /// Name, equals sign and quoted value.
-    pub whole: &'a [u8],
-}
-
-/// The attributes of the start tag `tag`, which begins with `<`.
-pub(crate) fn attributes(tag: &[u8]) -> impl Iterator<Item = RawAttribute<'_>> {
+/// The attributes of the start tag `tag`, which begins with `<`; positions are those of the tag.
+pub(crate) fn attributes(tag: &[u8]) -> impl Iterator<Item = Attribute> {
     let mut at = name_end(tag, 1);
     std::iter::from_fn(move || {
         let start = at + characters::run_of(tag.get(at..)?, SPACE);
-        let name_end = name_end(tag, start);
-        let open = name_end + tag.get(name_end..)?.iter().position(|byte| matches!(byte, b'\'' | b'"'))?;
-        let value_start = open + 1;
-        let close = value_start + memchr(tag[open], tag.get(value_start..)?)?;
-        at = close + 1;
-        Some(RawAttribute {
-            name: &tag[start..name_end],
-            value: &tag[value_start..close],
-            value_start,
-            whole: &tag[start..at],
-        })
+        let end = name_end(tag, start);
+        let quote = end + tag.get(end..)?.iter().position(|byte| matches!(byte, b'\'' | b'"'))?;
+        let value_start = quote + 1;
+        let value_end = value_start + memchr(tag[quote], tag.get(value_start..)?)?;
+        at = value_end + 1;
+        let colon = memchr(b':', &tag[start..end]).map(|colon| start + colon);
+        Some(Attribute { name: QualifiedName::new(start, end, colon), value: Span::new(value_start, value_end) })
     })
 }
 
@@ -63,15 +49,15 @@ pub(crate) fn next_child(bytes: &[u8], range: Range<usize>) -> Option<ChildSpan>
     let (content_start, empty) = start_tag_end(bytes, start)?;
     let (content_end, end) = if empty { (content_start, content_start) } else { end_of_content(bytes, content_start)? };
     let tag = &bytes[start..content_start];
-    let declared = attributes(tag).find(|attribute| attribute.name == b"xmlns");
+    let declared = attributes(tag).find(|attribute| attribute.declares_default(tag)).map(|attribute| attribute.value);
     Some(ChildSpan {
         start: start as u32,
         end: end as u32,
         content_start: content_start as u32,
         content_end: content_end as u32,
         name_length: (name_end(tag, 1) - 1) as u16,
-        namespace_length: declared.map_or(0, |declared| declared.value.len() as u16),
-        namespace_start: declared.map_or(0, |declared| (start + declared.value_start) as u32),
+        namespace_length: declared.map_or(0, |declared| declared.len() as u16),
+        namespace_start: declared.map_or(0, |declared| start as u32 + declared.start),
     })
 }
 
