@@ -88,9 +88,14 @@ impl Listeners {
         let wanted = wanted.chain(config.listen.c2s_tls.iter().map(|address| (Service::ClientsTls, *address)));
         let mut opened = Vec::new();
         for (service, address) in wanted {
-            let socket = TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (address, socket) = socket.map_err(|error| ListenError::Address { address, error })?;
-            opened.push((service, address, socket));
+            match TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
+                Ok((address, socket)) => opened.push((service, address, socket)),
+                // A machine without IPv6 has no [::1]; the default names it for all the others.
+                Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {
+                    tracing::warn!(%address, "this machine does not have the address, nothing listens there");
+                }
+                Err(error) => return Err(ListenError::Address { address, error }),
+            }
         }
         let addresses = opened.iter().map(|(service, address, _)| (*service, *address)).collect();
         for (service, address, socket) in opened {
