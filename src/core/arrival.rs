@@ -21,10 +21,10 @@ use crate::stanza::{IqType, MessageType, StanzaType};
 ///
 /// # Errors
 /// What its sender is told.
-pub(crate) async fn arrive(host: &Arc<Host>, mut parcel: Parcel, to: &Jid) -> Result<(), Refusal> {
+pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> Result<(), Refusal> {
     let account = to.to_bare();
     if let Home::There(node) = host.house().fabric().home(&account) {
-        return host.house().fabric().forward(&node, parcel).await;
+        return host.house().fabric().forward(&node, router::hand_over(parcel)).await;
     }
     if matches!(parcel.origin, Origin::Remote(_)) {
         strip_forged_ids(host.house(), &mut parcel.stanza)?;
@@ -34,14 +34,14 @@ pub(crate) async fn arrive(host: &Arc<Host>, mut parcel: Parcel, to: &Jid) -> Re
     }
     let catalogue = host.catalogue();
     for stage in [Stage::Guard, Stage::SettleReceived] {
-        if catalogue.pass(stage, &mut parcel).await? == Pass::Taken {
+        if catalogue.pass(stage, parcel).await? == Pass::Taken {
             return Ok(());
         }
     }
     if let StanzaType::Iq(of) = parcel.stanza.what {
         return arrive_iq(host, parcel, to, &account, of).await;
     }
-    if catalogue.pass(Stage::ArchiveReceived, &mut parcel).await? == Pass::Taken {
+    if catalogue.pass(Stage::ArchiveReceived, parcel).await? == Pass::Taken {
         return Ok(());
     }
     let choice = match parcel.stanza.what {
@@ -58,31 +58,29 @@ pub(crate) async fn arrive(host: &Arc<Host>, mut parcel: Parcel, to: &Jid) -> Re
         Choice::Refuse => return Err(Refusal::service_unavailable()),
     };
     for stage in [Stage::Choose, Stage::CopyReceived] {
-        if catalogue.pass(stage, &mut parcel).await? == Pass::Taken {
+        if catalogue.pass(stage, parcel).await? == Pass::Taken {
             return Ok(());
         }
     }
-    if deliver(&mut parcel) == 0 && rescuable { rescue(host, parcel).await } else { Ok(()) }
+    if !deliver(parcel) && rescuable { rescue(host, parcel).await } else { Ok(()) }
 }
 
-/// Puts a copy of the parcel into each recipient's mailbox; how many took it.
-fn deliver(parcel: &mut Parcel) -> usize {
-    let recipients = std::mem::take(&mut parcel.recipients);
-    let mut took = 0;
-    for session in recipients {
-        let copy = Parcel::new(parcel.stanza.clone(), parcel.origin.clone());
-        took += usize::from(session.deliver(copy).is_ok());
+/// Puts the stanza into each recipient's mailbox; whether anyone took it. The content is shared by all of them.
+fn deliver(parcel: &mut Parcel) -> bool {
+    let mut taken = false;
+    for session in std::mem::take(&mut parcel.recipients) {
+        taken |= session.deliver(Parcel::new(parcel.stanza.clone(), parcel.origin.clone())).is_ok();
     }
-    took
+    taken
 }
 
 /// Nobody took it: keep it, push it, else refuse it.
 ///
 /// # Errors
 /// `service-unavailable` when no module keeps it.
-pub(crate) async fn rescue(host: &Arc<Host>, mut parcel: Parcel) -> Result<(), Refusal> {
+pub(crate) async fn rescue(host: &Arc<Host>, parcel: &mut Parcel) -> Result<(), Refusal> {
     let catalogue = host.catalogue();
-    match catalogue.pass(Stage::Rescue, &mut parcel).await? {
+    match catalogue.pass(Stage::Rescue, parcel).await? {
         Pass::Taken => Ok(()),
         Pass::Onward => Err(Refusal::service_unavailable()),
     }
@@ -105,7 +103,7 @@ fn nobody(what: StanzaType, to: &Jid) -> Result<(), Refusal> {
 /// RFC 6121 §8.5.2.1.3 and §8.5.3.1.3.
 async fn arrive_iq(
     host: &Arc<Host>,
-    mut parcel: Parcel,
+    parcel: &mut Parcel,
     to: &Jid,
     account: &BareJid,
     of: IqType,
@@ -113,10 +111,10 @@ async fn arrive_iq(
     let asks = matches!(of, IqType::Get | IqType::Set);
     let Some(resource) = to.resource() else {
         // The server answers for the account and never bothers a client with it; a stray result goes nowhere.
-        return if asks { router::answer(host, Scope::Account, &parcel).await } else { Ok(()) };
+        return if asks { router::answer(host, Scope::Account, parcel).await } else { Ok(()) };
     };
     parcel.recipients = host.house().directory().resource(account, resource).into_iter().collect();
-    if deliver(&mut parcel) == 0 && asks { Err(Refusal::service_unavailable()) } else { Ok(()) }
+    if !deliver(parcel) && asks { Err(Refusal::service_unavailable()) } else { Ok(()) }
 }
 
 /// Which devices get it.

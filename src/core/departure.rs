@@ -33,8 +33,11 @@ pub async fn depart(session: &Arc<Session>, wire_number: u32, element: Element) 
         None => return Err(StreamCondition::UnsupportedStanzaType.into()),
         Some(Ok(stanza)) => {
             let mut parcel = Parcel::new(stanza, Origin::Session(session.clone()));
-            if let Err(refusal) = leave(session, &mut parcel).await {
-                turn_back(session, &parcel.stanza, &refusal);
+            match leave(session, &mut parcel).await {
+                // From here on the router answers for refusals.
+                Ok(Pass::Onward) => router::dispatch(session.host().house(), parcel).await,
+                Ok(Pass::Taken) => {}
+                Err(refusal) => turn_back(session, &parcel.stanza, &refusal),
             }
         }
         Some(Err(malformed)) => turn_back(session, &malformed.stanza, &malformed.refusal),
@@ -43,23 +46,19 @@ pub async fn depart(session: &Arc<Session>, wire_number: u32, element: Element) 
     Ok(())
 }
 
-/// Leads a parcel through the stages of departure and hands it to the router.
-async fn leave(session: &Arc<Session>, parcel: &mut Parcel) -> Result<(), Refusal> {
-    let host = session.host();
-    let catalogue = host.catalogue();
+/// Leads a parcel through the stages of departure.
+async fn leave(session: &Arc<Session>, parcel: &mut Parcel) -> Result<Pass, Refusal> {
+    let catalogue = session.host().catalogue();
     if catalogue.pass(Stage::Vet, parcel).await? == Pass::Taken {
-        return Ok(());
+        return Ok(Pass::Taken);
     }
     stamp(session, &mut parcel.stanza)?;
     for stage in [Stage::Stamp, Stage::SettleSent, Stage::ArchiveSent, Stage::CopySent] {
         if catalogue.pass(stage, parcel).await? == Pass::Taken {
-            return Ok(());
+            return Ok(Pass::Taken);
         }
     }
-    let parcel = std::mem::replace(parcel, Parcel::new(Stanza::new(parcel.stanza.what), Origin::House));
-    // From here on the router answers for refusals.
-    router::dispatch(host.house(), parcel).await;
-    Ok(())
+    Ok(Pass::Onward)
 }
 
 /// Core's own part of Stamp: who says so, in which language, and no ids that only a server may give.

@@ -191,12 +191,11 @@ async fn end(session: &Arc<Session>, mut wire: Option<Box<dyn Wire>>, farewell: 
 }
 
 /// What a session could not be given goes forward: to another device or to what keeps it, else back to its sender.
-async fn keep(session: &Arc<Session>, parcel: Parcel) {
+async fn keep(session: &Arc<Session>, mut parcel: Parcel) {
     if !arrival::may_be_rescued(parcel.stanza.what) {
         return;
     }
-    let head = router::Head::of(&parcel);
-    if let Err(refusal) = arrival::rescue(session.host(), parcel).await {
-        router::bounce(session.host().house(), head, &refusal).await;
+    if let Err(refusal) = arrival::rescue(session.host(), &mut parcel).await {
+        router::bounce(session.host().house(), &parcel, &refusal).await;
     }
 }

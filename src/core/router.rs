@@ -14,44 +14,29 @@ use crate::refusal::Refusal;
 use crate::stanza::{IqType, Stanza, StanzaType};
 
 /// Routes a parcel. A refusal becomes a stanza error on a journey of its own (RFC 6120 §8.3).
-pub async fn dispatch(house: &Arc<House>, parcel: Parcel) {
-    let head = Head::of(&parcel);
-    if let Err(refusal) = route(house, parcel).await {
-        bounce(house, head, &refusal).await;
+pub async fn dispatch(house: &Arc<House>, mut parcel: Parcel) {
+    if let Err(refusal) = route(house, &mut parcel).await {
+        bounce(house, &parcel, &refusal).await;
     }
 }
 
-/// What is needed to answer a parcel after it is gone.
-pub(crate) struct Head {
-    stanza: Stanza,
-    origin: Origin,
-}
-
-impl Head {
-    pub(crate) fn of(parcel: &Parcel) -> Head {
-        Head { stanza: parcel.stanza.head(), origin: parcel.origin.clone() }
+/// Sends the error for a refused parcel back to who sent it.
+pub(crate) async fn bounce(house: &Arc<House>, parcel: &Parcel, refusal: &Refusal) {
+    if let Ok(Some(error)) = Stanza::error_for(&parcel.stanza, refusal) {
+        reply(house, &parcel.origin, error).await;
     }
-}
-
-/// Sends the error for a refused stanza back to who sent it.
-pub(crate) fn bounce<'a>(house: &'a Arc<House>, head: Head, refusal: &'a Refusal) -> BoxFuture<'a, ()> {
-    async move {
-        let Ok(Some(error)) = Stanza::error_for(&head.stanza, refusal) else { return };
-        reply(house, &head.origin, error).await;
-    }
-    .boxed()
 }
 
 /// Sends a reply to who brought the question: straight into the mailbox of a client of ours, else by the router.
 fn reply<'a>(house: &'a Arc<House>, origin: &Origin, reply: Stanza) -> BoxFuture<'a, ()> {
-    let parcel = Parcel::new(reply, Origin::House);
+    let mut parcel = Parcel::new(reply, Origin::House);
     if let Origin::Session(session) = origin {
         let _ = session.deliver(parcel);
         return std::future::ready(()).boxed();
     }
     async move {
         // An error or a result is never answered, so this ends here.
-        if let Err(refusal) = route(house, parcel).await {
+        if let Err(refusal) = route(house, &mut parcel).await {
             tracing::debug!(refusal = %refusal, "router.reply_not_delivered");
         }
     }
@@ -59,25 +44,29 @@ fn reply<'a>(house: &'a Arc<House>, origin: &Origin, reply: Stanza) -> BoxFuture
 }
 
 /// Finds who is responsible for a parcel and hands it over.
-async fn route(house: &Arc<House>, parcel: Parcel) -> Result<(), Refusal> {
+async fn route(house: &Arc<House>, parcel: &mut Parcel) -> Result<(), Refusal> {
     let Some(to) = parcel.stanza.to.clone() else {
         return Err(Refusal::bad_request().saying("nobody is named to receive it"));
     };
     match house.place(to.domain()) {
         Place::Host(host) if to.node().is_some() => arrival::arrive(&host, parcel, &to).await,
         Place::Host(host) => to_host(&host, parcel, &to).await,
-        Place::Service(_, module) => module.receive(parcel).await,
+        Place::Service(_, module) => module.receive(hand_over(parcel)).await,
         Place::Nowhere => Err(Refusal::item_not_found().saying("nothing of that name is served here")),
         Place::Elsewhere => to_another_server(house, parcel).await,
     }
 }
 
+/// Gives the parcel away and keeps its head, to answer it with.
+pub(crate) fn hand_over(parcel: &mut Parcel) -> Parcel {
+    let head = Parcel::new(parcel.stanza.head(), parcel.origin.clone());
+    std::mem::replace(parcel, head)
+}
+
 /// A stanza for the host itself.
-async fn to_host(host: &Arc<Host>, parcel: Parcel, to: &Jid) -> Result<(), Refusal> {
+async fn to_host(host: &Arc<Host>, parcel: &Parcel, to: &Jid) -> Result<(), Refusal> {
     match parcel.stanza.what {
-        StanzaType::Iq(IqType::Get | IqType::Set) if to.resource().is_none() => {
-            answer(host, Scope::Host, &parcel).await
-        }
+        StanzaType::Iq(IqType::Get | IqType::Set) if to.resource().is_none() => answer(host, Scope::Host, parcel).await,
         // Presence to a host has no meaning yet; results and errors answer nothing we have asked.
         StanzaType::Presence(_) | StanzaType::Iq(IqType::Result | IqType::Error) => Ok(()),
         _ => Err(Refusal::service_unavailable()),
@@ -99,14 +88,14 @@ pub(crate) async fn answer(host: &Arc<Host>, scope: Scope, parcel: &Parcel) -> R
     Ok(())
 }
 
-async fn to_another_server(house: &Arc<House>, parcel: Parcel) -> Result<(), Refusal> {
+async fn to_another_server(house: &Arc<House>, parcel: &mut Parcel) -> Result<(), Refusal> {
     let host = parcel.stanza.from.as_ref().and_then(|from| match house.place(from.domain()) {
         Place::Host(host) | Place::Service(host, _) => Some(host),
         Place::Nowhere | Place::Elsewhere => None,
     });
     match host.as_ref().and_then(|host| host.contracts().federation()) {
         // RFC 6120 §10.4: what comes from another server is never relayed to a third one.
-        Some(federation) if !matches!(parcel.origin, Origin::Remote(_)) => federation.send(parcel).await,
+        Some(federation) if !matches!(parcel.origin, Origin::Remote(_)) => federation.send(hand_over(parcel)).await,
         _ => Err(Refusal::remote_server_not_found().saying("this server does not talk to other servers")),
     }
 }
