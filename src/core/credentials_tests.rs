@@ -16,10 +16,7 @@ fn check(hash: Hash, salt: &str, message: &str, proof: &str, signature: &str) {
     let proof = STANDARD.decode(proof).unwrap();
     let client_key: Vec<u8> = proof.iter().zip(&client_signature).map(|(a, b)| a ^ b).collect();
     assert_eq!(hash.digest(&client_key), keys.stored_key);
-    assert_eq!(
-        STANDARD.encode(hash.hmac(&keys.server_key, &[message.as_bytes()])),
-        signature
-    );
+    assert_eq!(STANDARD.encode(hash.hmac(&keys.server_key, &[message.as_bytes()])), signature);
 }
 
 #[test]
@@ -48,21 +45,29 @@ fn keys_agree_with_rfc_7677() {
     );
 }
 
+/// The RFCs have no example for SHA-512; these come from Python's hashlib.
+#[test]
+fn sha_512_keys_agree_with_another_implementation() {
+    let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+    let keys = ScramKeys::derive("pencil", &salt, rounds(4096), Hash::Sha512).unwrap();
+    assert_eq!(
+        STANDARD.encode(keys.stored_key),
+        "6AAub3065EYRmyFpM2RNwqK+eGnrkYuEWbXn19LsEmBqzu8QaCXNc1FwpnX9NhH2hK/60dzj9DoO5DvVkOHbvg=="
+    );
+    assert_eq!(
+        STANDARD.encode(keys.server_key),
+        "jZHbYjC1aHh0/hKbxyBuGFjDrgjgKTT1esA7awWiKcRZ0o/0b1yWEebBeSVkkCFewf91nLDfKF24mvD5nmE6rA=="
+    );
+}
+
 #[test]
 fn sha_512_keys_have_its_length_and_know_their_password() {
     let keys = ScramKeys::new("pencil", rounds(2), Hash::Sha512).unwrap();
-    assert_eq!(
-        (keys.stored_key.len(), keys.server_key.len(), keys.salt.len()),
-        (64, 64, SALT_LENGTH)
-    );
+    assert_eq!((keys.stored_key.len(), keys.server_key.len(), keys.salt.len()), (64, 64, SALT_LENGTH));
     assert!(keys.verifies("pencil"));
     assert!(!keys.verifies("Pencil"));
     assert!(!keys.verifies(""));
-    assert_ne!(
-        ScramKeys::new("pencil", rounds(2), Hash::Sha512).unwrap().salt,
-        keys.salt,
-        "salts are fresh"
-    );
+    assert_ne!(ScramKeys::new("pencil", rounds(2), Hash::Sha512).unwrap().salt, keys.salt, "salts are fresh");
 }
 
 #[test]

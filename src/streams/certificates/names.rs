@@ -1,5 +1,7 @@
 //! The domains a certificate stands for (RFC 6120 §13.7.1.2, RFC 6125 §6.4).
 
+use std::net::{Ipv4Addr, Ipv6Addr};
+
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{X509Certificate, X509Name};
 
@@ -18,7 +20,7 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Reads the subject alternative names: DNS names, `XmppAddr` and `SRVName`. Only when there are none of them
+    /// Reads the subject alternative names: DNS names, addresses, `XmppAddr` and `SRVName`. Only when there are none of them
     /// the common name counts, as old certificates of the house may have it.
     pub(super) fn of(certificate: &X509Certificate<'_>) -> Names {
         let mut names = Names::default();
@@ -26,6 +28,7 @@ impl Names {
             for name in &alternatives.value.general_names {
                 match name {
                     GeneralName::DNSName(name) => names.add(name),
+                    GeneralName::IPAddress(octets) => names.exact.extend(address(octets)),
                     GeneralName::OtherName(kind, value) => {
                         if let Some(domain) = other_name(&kind.to_id_string(), value) {
                             names.add(domain);
@@ -63,6 +66,14 @@ impl Names {
             list.push(name);
         }
     }
+}
+
+/// An address as a host of that kind is written in a JID (RFC 6122 §2.2).
+fn address(octets: &[u8]) -> Option<String> {
+    if let Ok(octets) = <[u8; 4]>::try_from(octets) {
+        return Some(Ipv4Addr::from(octets).to_string());
+    }
+    <[u8; 16]>::try_from(octets).ok().map(|octets| format!("[{}]", Ipv6Addr::from(octets)))
 }
 
 /// Whether it can be a domain at all: a common name may be any text.

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::Write;
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -33,7 +34,11 @@ pub(super) fn create(folder: &Path, host: &str) -> Result<PathBuf, Problem> {
 /// Certificate and key as PEM.
 fn generate(host: &str) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-    let mut parameters = CertificateParams::new(vec![host.to_owned(), format!("*.{host}")])?;
+    let names = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        Ok(address) => vec![address.to_string()],
+        Err(_) => vec![host.to_owned(), format!("*.{host}")],
+    };
+    let mut parameters = CertificateParams::new(names)?;
     parameters.distinguished_name = DistinguishedName::new();
     parameters.distinguished_name.push(DnType::CommonName, host);
     // On streams between servers it is shown by the side that connects, too.

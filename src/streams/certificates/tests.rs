@@ -76,6 +76,18 @@ fn the_first_start_makes_a_certificate_and_the_second_keeps_it() {
 }
 
 #[test]
+fn hosts_that_are_addresses_get_a_certificate_too() {
+    let folder = TempDir::new().unwrap();
+    let hosts = ["127.0.0.1".to_owned(), "[::1]".to_owned(), "localhost".to_owned()];
+    for _ in 0..2 {
+        let set = Certificates::open(folder.path(), &hosts, true).unwrap().current();
+        assert_eq!(set.certificates().len(), 3);
+        assert!(hosts.iter().all(|host| set.find(host).is_some()));
+        assert_eq!(set.find("*.127.0.0.1"), None);
+    }
+}
+
+#[test]
 fn without_self_signed_nothing_is_written() {
     let folder = TempDir::new().unwrap();
     let certificates = open(&folder, &["capulet.lit"]).unwrap();
@@ -176,7 +188,8 @@ fn what_is_wrong_is_said_with_its_file() {
     let (nameless, nameless_key) = pem(&[]);
     let broken = certificate.replace("MII", "M!!");
     let truncated = certificate.lines().take(4).collect::<Vec<_>>().join("\n");
-    let cases: [(&[(&str, &str)], &str, &str); 8] = [
+    type Files<'a> = &'a [(&'a str, &'a str)];
+    let cases: [(Files<'_>, &str, &str); 8] = [
         (&[("c.crt", &certificate)], "c.crt", "no private key"),
         (&[("c.crt", &certificate), ("c.key", &other_key)], "c.crt", "does not belong"),
         (&[("c.crt", &certificate), ("c.key", &other)], "c.key", "holds no private key"),

@@ -76,12 +76,10 @@ impl Channel {
             }
             Some(session) => {
                 let before = into.len();
-                let Some(received) = read_records(session, socket, scratch, |session, records, outgoing| {
-                    // Ciphertext is a little longer than its text: one allocation holds it all.
-                    into.reserve(records.len());
+                let receive = |session: &mut Session, records: &mut [u8], outgoing: &mut Vec<u8>| {
                     session.receive(records, outgoing, into)
-                })?
-                else {
+                };
+                let Some(received) = read_records(session, socket, scratch, receive)? else {
                     return Ok(Received::End);
                 };
                 self.put(socket, &scratch.outgoing);

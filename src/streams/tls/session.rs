@@ -227,11 +227,16 @@ fn pump<C: Records>(
 ) -> Result<(usize, Stage), Error> {
     let mut used = 0;
     loop {
+        let rest = records.len() - used;
         let UnbufferedStatus { mut discard, state } = connection.process(&mut records[used..]);
         let stage = match state {
             Ok(ConnectionState::ReadTraffic(mut traffic)) => {
                 while let Some(record) = traffic.next_record() {
                     let record = record?;
+                    if record.payload.len() > into.capacity() - into.len() {
+                        // Ciphertext is a little longer than its text: this holds all that is still to come.
+                        into.reserve(record.payload.len().max(rest));
+                    }
                     into.extend_from_slice(record.payload);
                     discard += record.discard;
                 }

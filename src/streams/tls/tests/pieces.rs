@@ -38,14 +38,14 @@ impl Pair {
         let mut flight = Vec::new();
         session.begin(&mut flight).unwrap();
         let mut pair = Pair { client, session, text: BytesMut::new(), client_text: Vec::new(), cut };
-        pair.to_client(&flight);
+        pair.hear_session(&flight);
         while pair.client.is_handshaking() || pair.session.stage() == Stage::Handshaking {
-            pair.to_session();
+            pair.hear_client();
         }
         pair
     }
 
-    fn to_client(&mut self, records: &[u8]) {
+    fn hear_session(&mut self, records: &[u8]) {
         for mut piece in records.chunks(self.cut) {
             while !piece.is_empty() {
                 self.client.read_tls(&mut piece).unwrap();
@@ -58,7 +58,7 @@ impl Pair {
     }
 
     /// Carries over what the client has to send, and our answers back.
-    fn to_session(&mut self) {
+    fn hear_client(&mut self) {
         let mut records = Vec::new();
         while self.client.wants_write() {
             self.client.write_tls(&mut records).unwrap();
@@ -72,21 +72,21 @@ impl Pair {
             } else {
                 self.session.receive(&mut buffer, &mut answer, &mut self.text).unwrap();
             }
-            self.to_client(&answer);
+            self.hear_session(&answer);
         }
     }
 
     fn client_says(&mut self, text: &[u8]) {
         self.client.set_buffer_limit(None);
         io::Write::write_all(&mut self.client.writer(), text).unwrap();
-        self.to_session();
+        self.hear_client();
     }
 
     fn session_says(&mut self, text: &[u8]) {
         for piece in text.chunks(MAX_PLAINTEXT) {
             let mut records = Vec::new();
             self.session.encrypt(piece, &mut records).unwrap();
-            self.to_client(&records);
+            self.hear_session(&records);
         }
     }
 }
