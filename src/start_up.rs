@@ -74,11 +74,12 @@ pub fn stage_table(plans: &[Plan]) -> String {
     }
     text.push_str("\nThe way of a stanza\n\n");
     for stage in Stage::ALL {
-        let standing: Vec<&str> = plans
+        let core = matches!(stage, Stage::Stamp | Stage::Choose).then_some("core");
+        let modules = plans
             .iter()
             .filter(|plan| plan.manifest.stages.iter().any(|standing| standing.stage == stage))
-            .map(|plan| plan.manifest.name)
-            .collect();
+            .map(|plan| plan.manifest.name);
+        let standing: Vec<&str> = core.into_iter().chain(modules).collect();
         let name = format!("{stage:?}");
         let _ = writeln!(text, "  {name:16} {:38} {}", stage.question(), standing.join(" · "));
     }
