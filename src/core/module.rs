@@ -31,7 +31,7 @@ use crate::stream_error::StreamError;
 /// How much of a specification a module carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Xep {
-    /// The number of the XEP, or of an RFC where `is_rfc`.
+    /// The number of the XEP.
     pub number: u16,
     /// The version that was read, as the document gives it.
     pub version: &'static str,

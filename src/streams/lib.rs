@@ -10,9 +10,11 @@ mod features;
 mod gate;
 mod header;
 mod listeners;
+mod module;
 mod reading;
 pub mod sasl;
 mod tcp_wire;
 pub mod tls;
 
 pub use listeners::{ListenError, Listeners, Service};
+pub use module::PLAN;

@@ -4,14 +4,8 @@ use std::fmt::Write as _;
 
 use waxwing_core::module::{Plan, Xep};
 
-/// What the hall and the streams carry without a module.
-const FLOORS: [Xep; 5] = [
-    Xep::complete(359, "0.7.0"),
-    Xep::partial(368, "1.1.0", "for clients"),
-    Xep::complete(440, "1.0.0"),
-    Xep::complete(474, "0.5.0"),
-    Xep::complete(478, "0.2.0"),
-];
+/// What the hall carries without a module.
+const FLOORS: [Xep; 1] = [Xep::partial(359, "0.7.0", "forged ids are stripped; ids are given by the archive")];
 
 const RFCS: [u32; 7] = [5802, 6120, 6121, 6122, 7590, 7677, 9266];
 
