@@ -85,7 +85,9 @@ impl Settings {
 fn redact(url: &str) -> String {
     let (start, rest) = match url.split_once("://") {
         Some((scheme, rest)) => (format!("{scheme}://"), rest),
-        None => return url.to_owned(),
+        None if url.starts_with("sqlite:") || !url.contains('@') => return url.to_owned(),
+        // Not a URL as it should be, and perhaps with a password in it.
+        None => return format!("{}:…", url.split(':').next().unwrap_or_default()),
     };
     let (rest, parameters) = match rest.split_once('?') {
         Some((rest, parameters)) => (rest, Some(parameters)),
