@@ -94,6 +94,13 @@ impl IdMaker {
     pub fn milliseconds_of(id: i64) -> i64 {
         (id >> (SEQUENCE_BITS + NODE_BITS)) + EPOCH
     }
+
+    /// The smallest id that can be made in this millisecond since 1970, on whichever node: 0 for any time before 2020,
+    /// the greatest number there is for a time that no id can tell.
+    pub fn first_of(milliseconds: i64) -> i64 {
+        let since = milliseconds.saturating_sub(EPOCH).max(0);
+        since.checked_mul(1 << (SEQUENCE_BITS + NODE_BITS)).unwrap_or(i64::MAX)
+    }
 }
 
 #[cfg(test)]
@@ -121,6 +128,15 @@ mod tests {
             }
         }
         assert!(IdMaker::milliseconds_of(newest) < noon + 20);
+    }
+
+    #[test]
+    fn the_first_id_of_a_time_divides_before_from_after() {
+        let noon = 1_795_351_919_000;
+        let first = IdMaker::first_of(noon);
+        assert_eq!(IdMaker::milliseconds_of(first), noon);
+        assert!(IdMaker::new(0).next_at(noon - 1) < first && IdMaker::new(0).next_at(noon) >= first);
+        assert_eq!((IdMaker::first_of(0), IdMaker::first_of(i64::MAX)), (0, i64::MAX));
     }
 
     #[test]

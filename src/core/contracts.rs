@@ -9,6 +9,7 @@ use waxwing_storage::StorageError;
 use waxwing_xml::Element;
 
 use crate::address::{BareJid, Jid, NodePart, NodeRef};
+pub use crate::archive::Archive;
 use crate::credentials::{Hash, ScramKeys};
 use crate::parcel::Parcel;
 use crate::refusal::Refusal;
@@ -201,6 +202,8 @@ contracts! {
     Contacts contacts offer_contacts;
     /// The block lists of the host.
     Blocking blocking offer_blocking;
+    /// The archives of the host's accounts and rooms.
+    Archive archive offer_archive;
     /// Going on with sessions on another stream.
     Resumption resumption offer_resumption;
     /// The way to other servers.

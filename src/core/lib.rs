@@ -2,6 +2,7 @@
 
 pub mod address;
 pub mod answers;
+pub mod archive;
 pub mod arrival;
 pub mod catalogue;
 pub mod clock;
