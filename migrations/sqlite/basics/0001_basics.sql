@@ -1,0 +1,5 @@
+-- When an account was last online, in milliseconds since 1970 (modules/basics/last.rs).
+CREATE TABLE last_activity (
+    account TEXT NOT NULL PRIMARY KEY,
+    since INTEGER NOT NULL
+) STRICT;
