@@ -1,0 +1,103 @@
+//! What discovery tells, as plain data: identities, features, contact addresses, and the hash over them (XEP-0115 §5).
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use waxwing_core::fault::Fault;
+use waxwing_core::module::Entity;
+use xmpp_parsers::caps::{Caps, compute_disco, hash_caps};
+use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
+use xmpp_parsers::disco::{DiscoInfoResult, Identity};
+use xmpp_parsers::hashes::Algo;
+
+use crate::{NODE, Settings};
+
+/// The kind of form that holds contact addresses (XEP-0157 §2).
+const SERVER_INFORMATION: &str = "http://jabber.org/network/serverinfo";
+
+/// What an entity with these features tells.
+pub fn of(entity: Entity, features: Vec<String>, settings: &Settings) -> DiscoInfoResult {
+    let (category, kind) = match entity {
+        Entity::Host => ("server", "im"),
+        Entity::Account => ("account", "registered"),
+    };
+    let name = (entity == Entity::Host).then(|| settings.name.clone().unwrap_or_else(|| "Waxwing".to_owned()));
+    let identity = Identity { category: category.to_owned(), type_: kind.to_owned(), lang: None, name };
+    let extensions = match entity {
+        Entity::Host => contact_addresses(settings).into_iter().collect(),
+        Entity::Account => Vec::new(),
+    };
+    DiscoInfoResult {
+        node: None,
+        identities: vec![identity],
+        features: features.into_iter().collect(),
+        extensions,
+    }
+}
+
+/// The contact addresses; none when the operator has named none.
+fn contact_addresses(settings: &Settings) -> Option<DataForm> {
+    let lists = [
+        ("abuse-addresses", &settings.abuse),
+        ("admin-addresses", &settings.admin),
+        ("feedback-addresses", &settings.feedback),
+        ("sales-addresses", &settings.sales),
+        ("security-addresses", &settings.security),
+        ("status-addresses", &settings.status),
+        ("support-addresses", &settings.support),
+    ];
+    let fields: Vec<Field> = lists
+        .into_iter()
+        .filter(|(_, addresses)| !addresses.is_empty())
+        .map(|(name, addresses)| Field { values: addresses.clone(), ..Field::new(name, FieldType::ListMulti) })
+        .collect();
+    (!fields.is_empty()).then(|| DataForm::new(DataFormType::Result_, SERVER_INFORMATION, fields))
+}
+
+/// The capabilities that stand for this information. SHA-1, because that is what every client understands; nothing of ours
+/// rests on its strength.
+///
+/// # Errors
+/// A fault when the hash cannot be made.
+pub fn capabilities(information: &DiscoInfoResult) -> Result<Caps, Fault> {
+    let hash = hash_caps(&compute_disco(information), Algo::Sha_1).map_err(Fault::new)?;
+    Ok(Caps::new(NODE, hash))
+}
+
+/// The `ver` of capabilities.
+pub fn version(capabilities: &Caps) -> String {
+    STANDARD.encode(&capabilities.ver)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings() -> Settings {
+        Settings {
+            abuse: vec!["mailto:abuse@shakespeare.lit".to_owned(), "xmpp:abuse@shakespeare.lit".to_owned()],
+            admin: vec!["mailto:admin@shakespeare.lit".to_owned()],
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn contact_addresses_are_a_form_and_nothing_when_there_are_none() {
+        let host = of(Entity::Host, vec!["urn:b".to_owned(), "urn:a".to_owned()], &settings());
+        let form = &host.extensions[0];
+        assert_eq!(form.form_type(), Some(SERVER_INFORMATION));
+        let abuse = form.fields.iter().find(|field| field.var.as_deref() == Some("abuse-addresses")).unwrap();
+        assert_eq!(abuse.values.len(), 2);
+        assert!(of(Entity::Host, Vec::new(), &Settings::default()).extensions.is_empty());
+        assert!(of(Entity::Account, Vec::new(), &settings()).extensions.is_empty());
+    }
+
+    #[test]
+    fn capabilities_change_with_the_features() {
+        let told = |features: &[&str]| {
+            let features = features.iter().map(|feature| (*feature).to_owned()).collect();
+            version(&capabilities(&of(Entity::Host, features, &Settings::default())).unwrap())
+        };
+        assert_eq!(told(&["urn:a", "urn:b"]), told(&["urn:b", "urn:a", "urn:a"]));
+        assert_ne!(told(&["urn:a"]), told(&["urn:a", "urn:b"]));
+    }
+}
