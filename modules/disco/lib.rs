@@ -31,7 +31,7 @@ pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(sta
 static MANIFEST: Manifest = Manifest {
     name: "disco",
     summary: "tells what the server and each account can do, and whom to write to about it",
-    xeps: &[Xep::complete(30, "2.5rc3"), Xep::complete(115, "1.6.0"), Xep::complete(157, "1.1.1")],
+    xeps: &[Xep::complete(30, "2.5.0"), Xep::complete(115, "1.6.0"), Xep::complete(157, "1.1.1")],
     features: &[
         (Entity::Host, INFORMATION),
         (Entity::Host, ITEMS),
