@@ -24,6 +24,9 @@ use crate::tree::Element;
 /// How long a client waits for what it expects.
 pub const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How many bytes a client remembers as they came.
+const HEARD: usize = 4 * 1024 * 1024;
+
 /// Where in a test something was asked for.
 pub(crate) type Place = &'static Location<'static>;
 
@@ -49,6 +52,10 @@ pub struct RawClient {
     pub(crate) tls: Option<TlsFacts>,
     pub(crate) features: Option<Element>,
     pub(crate) jid: String,
+    /// Attributes of every stream header it sends, beside `to` and `version`.
+    pub(crate) attributes: String,
+    heard: Vec<u8>,
+    has_closed: bool,
     patience: Duration,
     reader: StreamReader,
     received: Vec<u8>,
@@ -100,6 +107,9 @@ impl RawClient {
             tls: None,
             features: None,
             jid: String::new(),
+            attributes: String::new(),
+            heard: Vec::new(),
+            has_closed: false,
             patience: PATIENCE,
             reader: StreamReader::new(),
             received: Vec::new(),
@@ -149,6 +159,16 @@ impl RawClient {
         self.names.value(name)
     }
 
+    /// The newest bytes the server has sent, at most 4 MiB, as they came: for what trees do not show.
+    pub fn heard(&self) -> String {
+        String::from_utf8_lossy(&self.heard).into_owned()
+    }
+
+    /// Writes these attributes into every stream header it sends from now on: `xml:lang='de' xmlns:x='urn:x'`.
+    pub fn set_stream_attributes(&mut self, attributes: &str) {
+        attributes.clone_into(&mut self.attributes);
+    }
+
     /// Waits longer or shorter from now on.
     pub fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
@@ -179,13 +199,22 @@ impl RawClient {
         }
     }
 
-    /// Sends these bytes as they are.
+    /// Sends these bytes as they are. A connection that is closed by the server is noted and does not fail the test.
     pub async fn send_bytes(&mut self, bytes: impl AsRef<[u8]>) {
-        let bytes = bytes.as_ref();
-        self.transcript.add(&self.who, "->", bytes);
-        if let Err(problem) = self.carrier.deliver(bytes, self.patience, &mut self.received).await {
+        if let Err(problem) = self.try_send(bytes).await {
             self.note(&format!("not sent: {problem}"));
         }
+    }
+
+    /// Sends these bytes as they are.
+    ///
+    /// # Errors
+    /// Why the server does not take them.
+    pub async fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> Result<(), String> {
+        let bytes = bytes.as_ref();
+        self.transcript.add(&self.who, "->", bytes);
+        self.has_closed |= bytes.ends_with(b"</stream:stream>");
+        self.carrier.deliver(bytes, self.patience, &mut self.received).await
     }
 
     /// Sends bytes in pieces of this size, each as a packet of its own as far as the operating system allows.
@@ -246,6 +275,10 @@ impl RawClient {
             return;
         }
         self.transcript.add(&self.who, "<-", &bytes);
+        self.heard.extend_from_slice(&bytes);
+        if self.heard.len() > HEARD {
+            self.heard.drain(..self.heard.len() - HEARD);
+        }
         match self.reader.feed(&bytes) {
             Ok(items) => self.items.extend(items),
             Err(problem) => self.nonsense = Some(problem),
@@ -449,7 +482,9 @@ impl RawClient {
         if item != Item::Close {
             self.fail(place, format!("expected </stream:stream>, found {item:?}"));
         }
-        self.send_bytes("</stream:stream>").await;
+        if !self.has_closed {
+            self.send_bytes("</stream:stream>").await;
+        }
         self.shut_down().await;
         match self.ending_at(place).await {
             Ending::Proper => {}

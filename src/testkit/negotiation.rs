@@ -80,7 +80,8 @@ impl RawClient {
         if self.has_stream() {
             self.new_stream(place);
         }
-        self.send_bytes(stream_header(&format!("to='{to}' version='1.0'"))).await;
+        let attributes = format!("to='{to}' version='1.0' {}", self.attributes);
+        self.send_bytes(stream_header(&attributes)).await;
         self.header_at(place, "a stream header").await;
         self.features_at(place).await
     }

@@ -139,20 +139,21 @@ impl Scene {
     #[track_caller]
     pub fn logged_in(&self, name: &str) -> impl Future<Output = RawClient> {
         let place = Location::caller();
-        async move {
-            self.account(name).await;
-            self.let_in(name, name, place).await
-        }
+        async move { self.let_in(name, name, "", place).await }
     }
 
-    async fn let_in(&self, who: &str, name: &str, place: &Location<'_>) -> RawClient {
+    async fn let_in(&self, who: &str, name: &str, attributes: &str, place: &Location<'_>) -> RawClient {
         let (short, host) = self.place(name);
+        if self.names.get(&short).is_none() {
+            self.account(name).await;
+        }
         let mut client = match self.tls_as(who, &host, &TlsChoice::new().name(&host)).await {
             Ok(client) => client,
             Err(error) => panic!("no TLS at {place}: {error:#}\n{}", crate::logs::tail()),
         };
         let bare = self.names.value(&short);
         let local = bare.split('@').next().unwrap_or_default();
+        client.set_stream_attributes(attributes);
         client.login(local, &self.password(&short)).await;
         client
     }
@@ -161,14 +162,16 @@ impl Scene {
     /// without the roster. The account is made when it is not there.
     #[track_caller]
     pub fn session(&self, name: &str) -> impl Future<Output = RawClient> {
+        self.session_with(name, "")
+    }
+
+    /// A session whose stream headers have these attributes beside the usual ones.
+    #[track_caller]
+    pub fn session_with(&self, name: &str, attributes: &str) -> impl Future<Output = RawClient> {
         let place = Location::caller();
         async move {
             let (someone, resource) = name.split_once('/').unwrap_or((name, ""));
-            let (short, _) = self.place(someone);
-            if self.names.get(&short).is_none() {
-                self.account(someone).await;
-            }
-            let mut client = self.let_in(name, someone, place).await;
+            let mut client = self.let_in(name, someone, attributes, place).await;
             client.bind(resource).await;
             client
         }
@@ -177,10 +180,16 @@ impl Scene {
     /// A session that has sent initial presence, and taken in what came of it.
     #[track_caller]
     pub fn online(&self, name: &str) -> impl Future<Output = RawClient> {
+        self.online_with(name, 0)
+    }
+
+    /// A session that has sent initial presence with this priority, and taken in what came of it.
+    #[track_caller]
+    pub fn online_with(&self, name: &str, priority: i8) -> impl Future<Output = RawClient> {
         let session = self.session(name);
         async move {
             let mut client = session.await;
-            client.go_online(0).await;
+            client.go_online(priority).await;
             client
         }
     }

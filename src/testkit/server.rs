@@ -14,7 +14,6 @@ use waxwing_core::address::{DomainPart, NodePart};
 use waxwing_core::config::{Config, KnownModule};
 use waxwing_core::contracts::Accounts;
 use waxwing_core::house::House;
-use waxwing_core::module::Plan;
 use waxwing_storage::testing::{Guard, fresh_settings};
 
 use crate::logs;
@@ -28,7 +27,7 @@ pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 #[derive(Clone, Copy)]
 pub struct Assembly {
     /// The modules, for reading the configuration.
-    pub modules: fn() -> Vec<Plan>,
+    pub known: fn() -> Vec<KnownModule>,
     /// Starts a server.
     pub start: fn(Config) -> Boxed<anyhow::Result<Running>>,
 }
@@ -70,7 +69,7 @@ struct Live {
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
 /// How long an orderly stop may take.
-const STOPPING: Duration = Duration::from_secs(15);
+const STOPPING: Duration = Duration::from_secs(30);
 
 impl TestServer {
     /// Starts a server with an empty database.
@@ -109,7 +108,7 @@ impl TestServer {
 
     async fn start_with(&self, text: &str) -> anyhow::Result<()> {
         let assembly = self.options.assembly;
-        let known: Vec<KnownModule> = (assembly.modules)().iter().map(|plan| plan.manifest.into()).collect();
+        let known: Vec<KnownModule> = (assembly.known)();
         let config = Config::from_text(text, &known).map_err(|errors| {
             let lines: Vec<String> = errors.iter().map(ToString::to_string).collect();
             anyhow::anyhow!("the configuration is wrong:\n{}\n{text}", lines.join("\n"))
@@ -143,7 +142,7 @@ impl TestServer {
     /// Stops it in good order: everyone is told, everything is stored.
     ///
     /// # Panics
-    /// When it takes longer than 15 seconds.
+    /// When it takes longer than 30 seconds.
     pub async fn stop(&self) {
         let live = self.live().take();
         if let Some(Live { runtime, running }) = live {

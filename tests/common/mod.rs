@@ -1,0 +1,34 @@
+//! What the tests against a running server share: how to start the server that `main.rs` starts.
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use waxwing::assembly::known_modules;
+use waxwing::server::Server;
+use waxwing_streams::Service;
+use waxwing_testkit::{Addresses, Assembly, Running, SharedServer, TestOptions};
+
+/// The server under test.
+pub const ASSEMBLY: Assembly = Assembly {
+    known: known_modules,
+    start: |config| {
+        Box::pin(async move {
+            let server = Server::start(config).await?;
+            let of = |service| {
+                let addresses = server.addresses().iter().filter(move |(of, _)| *of == service);
+                addresses.map(|(_, address)| *address).collect()
+            };
+            Ok(Running {
+                house: server.house().clone(),
+                addresses: Addresses { c2s: of(Service::Clients), c2s_tls: of(Service::ClientsTls) },
+                stop: Box::new(move || Box::pin(server.stop())),
+            })
+        })
+    },
+};
+
+/// One server for all tests of a binary that need nothing special.
+pub static SERVER: SharedServer = SharedServer::new(options);
+
+/// A server of one's own begins with these.
+pub fn options() -> TestOptions {
+    TestOptions::new(ASSEMBLY)
+}
