@@ -51,7 +51,9 @@ pub(crate) enum Order {
 struct Inner {
     waiting: VecDeque<Delivery>,
     bytes: usize,
-    /// How many deliveries the writer has taken out since the session began.
+    /// How many deliveries have been put in since the session began.
+    put: u64,
+    /// How many of them the writer has taken out.
     taken: u64,
     closed: bool,
     /// At most a few, and none after one to close.
@@ -96,6 +98,7 @@ impl Mailbox {
                 Refused::Full
             } else {
                 inner.bytes += size;
+                inner.put += 1;
                 inner.waiting.push_back(Delivery::Parcel(parcel));
                 drop(inner);
                 self.changed.notify_one();
@@ -118,6 +121,7 @@ impl Mailbox {
             return Err(Refused::Full);
         }
         inner.bytes += element.len();
+        inner.put += 1;
         inner.waiting.push_back(Delivery::Element(element));
         drop(inner);
         self.changed.notify_one();
@@ -133,7 +137,7 @@ impl Mailbox {
     /// How far the writer has come.
     pub fn progress(&self) -> Progress {
         let inner = self.inner.lock();
-        Progress { put: inner.taken + inner.waiting.len() as u64, taken: inner.taken }
+        Progress { put: inner.put, taken: inner.taken }
     }
 
     /// Tells the writer something that goes before what waits. Nothing is heard after an order to close.
