@@ -29,6 +29,9 @@ pub async fn depart(session: &Arc<Session>, wire_number: u32, element: Element) 
     if let Some(owner) = owner {
         return owner.stream(session, element).await;
     }
+    if element.namespace() != namespaces::CLIENT {
+        return Err(StreamCondition::UnsupportedStanzaType.into());
+    }
     match Stanza::read(element) {
         None => return Err(StreamCondition::UnsupportedStanzaType.into()),
         Some(Ok(stanza)) => {

@@ -32,7 +32,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, direct_tls: bo
             Err(error) => return tracing::debug!(%error, "stream.tls_failed"),
         };
     }
-    let mut negotiation = Negotiation { shared, admission, host: None, lang: None, direct_tls };
+    let mut negotiation = Negotiation { shared, admission, host: None, claimed: None, direct_tls };
     // The future of the negotiation is large and short-lived: it is in a box, and the reader goes on without it.
     match Box::pin(negotiation.login(connection)).await {
         Ok((connection, login)) => {
@@ -59,7 +59,8 @@ struct Negotiation {
     shared: Arc<Shared>,
     admission: Admission,
     host: Option<Arc<Host>>,
-    lang: Option<Box<str>>,
+    /// Who the client says it is, in the `from` of its header.
+    claimed: Option<BareJid>,
     direct_tls: bool,
 }
 
@@ -90,7 +91,7 @@ impl Negotiation {
                         }
                     };
                     // What was said before TLS is forgotten (RFC 6120 §5.4.3.3).
-                    (self.host, self.lang) = (None, None);
+                    (self.host, self.claimed) = (None, None);
                 }
                 Ok(Next::LoggedIn(login)) => {
                     connection.authenticated(&self.shared.house.config().limits);
@@ -124,10 +125,9 @@ impl Negotiation {
 
     /// A stream header: who is meant, and what do we offer?
     async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<Authentication, Over> {
-        self.lang = header.lang().map(|lang| lang.into_owned().into());
         let host = self.host_meant(header);
         let from = host.as_ref().map(|host| host.domain().to_string()).unwrap_or_default();
-        let to = header.attribute("from").and_then(|from| BareJid::new(&from).ok());
+        let to = header.attribute("from").and_then(|from| Jid::new(&from).ok()).map(|from| from.to_bare());
         let checked = header::check(header, namespaces::CLIENT).and_then(|()| self.check_host(host, connection));
         let host = match checked {
             Ok(host) => host,
@@ -145,6 +145,7 @@ impl Negotiation {
             features::before_tls()
         };
         self.host = Some(host);
+        self.claimed = to.clone();
         connection.send_header(&from, to.as_ref(), &offer).await?;
         Ok(authentication)
     }
@@ -220,6 +221,11 @@ impl Negotiation {
                     }
                 }
                 Progress::Succeeded { words, account, mechanism } => {
+                    // RFC 6120 §6.4.6: who logs in is who the header named, if it named somebody.
+                    if self.claimed.as_ref().is_some_and(|claimed| *claimed != account) {
+                        let text = "`from` is not who logged in";
+                        return Err(StreamError::saying(StreamCondition::InvalidFrom, text).into());
+                    }
                     connection.send(&words).await?;
                     Ok(Next::LoggedIn(Login { host: host.clone(), account, mechanism }))
                 }

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::timeout;
 use waxwing_core::departure::depart;
 use waxwing_core::limits::Limits;
+use waxwing_core::namespaces;
 use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::session::Session;
 use waxwing_core::stanza::{IqType, Stanza, element};
@@ -18,6 +19,8 @@ use crate::connection::drain;
 use crate::gate::Admission;
 use crate::header;
 use crate::tls::Transport;
+
+const TLS_FAILURE: &[u8] = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 
 /// What a reader needs.
 pub(crate) struct Reader {
@@ -116,6 +119,11 @@ impl Reader {
             };
             self.input.advance(step.consumed);
             match step.token {
+                Some(Token::Element(element)) if element.namespace() == namespaces::TLS => {
+                    // RFC 6120 §5.4.2.2: nothing to start here; the stream is over.
+                    self.session.send_element(Bytes::from_static(TLS_FAILURE));
+                    return Some(Ending::Closed);
+                }
                 Some(Token::Element(element)) => {
                     if let Err(error) = depart(&self.session, self.wire_number, element).await {
                         return Some(Ending::Error(error));

@@ -64,7 +64,12 @@ fn check(body: &[u8]) -> Result<(), XmlError> {
         return Err(XmlError::NotWellFormed("another version than xml 1.0"));
     }
     let Some((encoding, rest)) = pseudo_attribute(rest, b"encoding")? else {
-        return check_rest(rest);
+        // Well-formed, but who speaks of `standalone` and not of the encoding wants more of XML than we have.
+        return match pseudo_attribute(rest, b"standalone")? {
+            Some((b"yes" | b"no", rest)) => check_rest(rest).and(Err(XmlError::Restricted("a standalone declaration"))),
+            Some(_) => Err(MALFORMED),
+            None => check_rest(rest),
+        };
     };
     if !encoding.eq_ignore_ascii_case(b"utf-8") {
         return Err(XmlError::UnsupportedEncoding);
@@ -72,10 +77,11 @@ fn check(body: &[u8]) -> Result<(), XmlError> {
     let Some((standalone, rest)) = pseudo_attribute(rest, b"standalone")? else {
         return check_rest(rest);
     };
-    if standalone != b"yes" {
-        return Err(XmlError::Restricted("a document that does not stand alone"));
+    match standalone {
+        b"yes" => check_rest(rest),
+        b"no" => Err(XmlError::Restricted("a document that does not stand alone")),
+        _ => Err(MALFORMED),
     }
-    check_rest(rest)
 }
 
 fn check_rest(rest: &[u8]) -> Result<(), XmlError> {
@@ -134,7 +140,9 @@ mod tests {
             ("<?xml ?>", Err(MALFORMED)),
             ("<?xml encoding='utf-8'?>", Err(MALFORMED)),
             ("<?xml version='1.0'encoding='utf-8'?>", Err(MALFORMED)),
-            ("<?xml version='1.0' standalone='yes'?>", Err(MALFORMED)),
+            ("<?xml version='1.0' standalone='yes'?>", Err(XmlError::Restricted("a standalone declaration"))),
+            ("<?xml version='1.0' standalone='no'?>", Err(XmlError::Restricted("a standalone declaration"))),
+            ("<?xml version='1.0' standalone='maybe'?>", Err(MALFORMED)),
             ("<?xml version='1.0' encoding='utf-8' encoding='utf-8'?>", Err(MALFORMED)),
             ("<?xml version='1.0\"?>", Err(MALFORMED)),
             ("<?xml version=1.0?>", Err(MALFORMED)),
