@@ -26,12 +26,7 @@ pub fn of(entity: Entity, features: Vec<String>, settings: &Settings) -> DiscoIn
         Entity::Host => contact_addresses(settings).into_iter().collect(),
         Entity::Account => Vec::new(),
     };
-    DiscoInfoResult {
-        node: None,
-        identities: vec![identity],
-        features: features.into_iter().collect(),
-        extensions,
-    }
+    DiscoInfoResult { node: None, identities: vec![identity], features: features.into_iter().collect(), extensions }
 }
 
 /// The contact addresses; none when the operator has named none.
