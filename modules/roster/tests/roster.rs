@@ -59,7 +59,7 @@ async fn c72_c75_c76_c79_sets_that_are_refused() {
         assert!(heard.len() == 1 && heard[0].contains(&format!("<{condition} ")), "{iq}: {heard:?}");
     }
     world
-        .from_elsewhere(
+        .elsewhere_says(
             "<iq from='x@elsewhere.lit/y' to='romeo@{host}' type='set' id='1'>\
              <query xmlns='jabber:iq:roster'><item jid='evil@elsewhere.lit'/></query></iq>",
         )
@@ -86,7 +86,7 @@ async fn c80_a_client_that_knows_a_version_is_told_what_has_changed() {
     let phone = world.session("romeo", "phone").await;
     let empty = "<iq from='romeo' to='romeo/phone' id='g' type='result'/>".to_owned();
     phone.says(&ask(&now)).await;
-    assert_eq!(phone.heard().await, [empty.clone()]);
+    assert_eq!(phone.heard().await, std::slice::from_ref(&empty));
     phone.says(&ask(&known)).await;
     let pushes = [
         push("romeo/phone", "jid='b@x.lit' subscription='remove'"),
@@ -151,9 +151,9 @@ async fn c82_c83_c81_a_request_waits_until_it_is_answered() {
 async fn c84_c85_what_is_agreed_is_not_asked_again_and_what_was_not_asked_is_not_heard() {
     let world = World::new("c84.lit").await;
     let (romeo, juliet) = (world.online("romeo", "o").await, world.online("juliet", "b").await);
-    world.from_elsewhere("<presence from='x@elsewhere.lit/y' to='romeo@{host}' type='subscribed'/>").await;
-    world.from_elsewhere("<presence from='x@elsewhere.lit' to='romeo@{host}' type='unsubscribed'/>").await;
-    world.from_elsewhere("<presence from='x@elsewhere.lit' to='romeo@{host}' type='unsubscribe'/>").await;
+    world.elsewhere_says("<presence from='x@elsewhere.lit/y' to='romeo@{host}' type='subscribed'/>").await;
+    world.elsewhere_says("<presence from='x@elsewhere.lit' to='romeo@{host}' type='unsubscribed'/>").await;
+    world.elsewhere_says("<presence from='x@elsewhere.lit' to='romeo@{host}' type='unsubscribe'/>").await;
     assert_eq!((romeo.heard().await, world.contacts("romeo").await), (vec![], vec![]));
     romeo.says("<presence to='juliet@{host}' type='subscribe'/>").await;
     juliet.says("<presence to='romeo@{host}' type='subscribed'/>").await;
@@ -244,7 +244,7 @@ async fn c78_who_is_removed_hears_of_what_has_ended() {
 async fn an_account_that_is_removed_leaves_no_contact_behind() {
     let world = World::new("removed.lit").await;
     let (romeo, juliet) = befriended(&world).await;
-    world.from_elsewhere("<presence from='x@elsewhere.lit' to='romeo@{host}' type='subscribe'/>").await;
+    world.elsewhere_says("<presence from='x@elsewhere.lit' to='romeo@{host}' type='subscribe'/>").await;
     romeo.heard().await;
     world.remove_account("romeo").await;
     assert!(romeo.session.has_ended());
@@ -282,7 +282,7 @@ async fn s33_rosters_and_requests_have_bounds() {
         let stanza = format!(
             "<presence from='{name}@x.lit' to='juliet@{{host}}' type='subscribe'><nick xmlns='urn:n'>{long}</nick></presence>"
         );
-        world.from_elsewhere(&stanza).await;
+        world.elsewhere_says(&stanza).await;
     }
     let juliet = world.session("juliet", "b").await;
     juliet.says("<presence/>").await;

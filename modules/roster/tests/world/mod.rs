@@ -175,7 +175,7 @@ impl World {
     }
 
     /// Another server says something.
-    pub async fn from_elsewhere(&self, stanza: &str) {
+    pub async fn elsewhere_says(&self, stanza: &str) {
         let stanza = stanza.replace("{host}", &self.host);
         let stanza = Stanza::read(element(stanza).expect("well-formed")).expect("a stanza").expect("a good one");
         let domain = stanza.from.as_ref().expect("it has a sender").domain().to_owned();
