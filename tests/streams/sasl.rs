@@ -42,7 +42,7 @@ async fn c35_abort_is_answered_and_a_new_attempt_may_follow() {
 #[tokio::test]
 async fn c36_bad_data_fails_for_the_right_reason() {
     let scene = SERVER.scene().await;
-    let first = "n,,n=romeo,r=fyko+d2lbbFgONRv9qkxdaw";
+    let first = "n,,n=romeo,r=fyko+d2lbbFgONRv9qkxdawL";
     let padded = base64(first);
     assert!(padded.ends_with('='), "the example needs padding: {padded}");
     // The same bytes, but the bits that mean nothing are not zero.
