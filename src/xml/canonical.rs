@@ -16,7 +16,6 @@ use crate::decoding;
 use crate::error::XmlError;
 use crate::limits::Limits;
 use crate::scope::{Scope, Surroundings};
-
 use crate::tokenizer::{Event, Tokenizer};
 use crate::writer::{escape_text, push_escaped};
 

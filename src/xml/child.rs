@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use crate::attributes;
 use crate::decoding::as_text;
-use crate::element::{ChildSpan, Element, direct_text};
+use crate::element::{Element, ElementSpan, direct_text};
 use crate::namespaces::Namespace;
 use crate::walk;
 
@@ -13,13 +13,13 @@ use crate::walk;
 #[derive(Clone, Copy, Debug)]
 pub struct Child<'a> {
     owner: &'a Element,
-    span: ChildSpan,
+    span: ElementSpan,
     namespace: &'a str,
 }
 
 impl<'a> Child<'a> {
     /// The child at `span` of `owner`, inside an element of the namespace `outer`.
-    pub(crate) fn new(owner: &'a Element, span: ChildSpan, outer: &'a str) -> Child<'a> {
+    pub(crate) fn new(owner: &'a Element, span: ElementSpan, outer: &'a str) -> Child<'a> {
         let namespace = span.declared().map_or(outer, |declared| as_text(declared.of(owner.as_bytes())));
         Child { owner, span, namespace }
     }
@@ -83,9 +83,10 @@ impl<'a> Child<'a> {
 
     /// Where it stands inside [`content`](Element::content) of the [`Element`] it was found in.
     pub fn range(&self) -> Range<usize> {
+        let range = self.span.range();
         // An element that is looked at like a child does not stand inside its own content.
-        let base = if self.span.start == 0 { 0 } else { self.owner.content_range().start };
-        self.span.range().start - base..self.span.range().end - base
+        let base = if range.start == 0 { 0 } else { self.owner.content_range().start };
+        range.start - base..range.end - base
     }
 
     /// The element on its own; its bytes are a slice of the outer element's, not a copy.
@@ -99,11 +100,11 @@ impl<'a> Child<'a> {
         self.owner.as_bytes().get(self.span.tag()).unwrap_or_default()
     }
 
-    fn spans(&self) -> impl Iterator<Item = ChildSpan> + use<'a> {
+    fn spans(&self) -> impl Iterator<Item = ElementSpan> + use<'a> {
         let bytes = self.owner.as_bytes();
         let mut rest = self.span.content();
         std::iter::from_fn(move || {
-            let child = walk::next_child(bytes, rest.clone())?;
+            let child = walk::next_element(bytes, rest.clone())?;
             rest.start = child.end as usize;
             Some(child)
         })

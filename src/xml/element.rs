@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -17,9 +18,9 @@ use crate::scope::Surroundings;
 use crate::span::Span;
 use crate::walk;
 
-/// Where an element inside another stands; all positions are those of the outer element's bytes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ChildSpan {
+/// Where an element stands; all positions are those of the outermost element's bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct ElementSpan {
     pub start: u32,
     pub end: u32,
     pub content_start: u32,
@@ -31,7 +32,20 @@ pub(crate) struct ChildSpan {
     pub namespace_start: u32,
 }
 
-impl ChildSpan {
+impl ElementSpan {
+    /// An element of which only the start tag is known.
+    pub fn unfinished(tag: Span, name_length: u16, declared: Option<Span>) -> ElementSpan {
+        ElementSpan {
+            start: tag.start,
+            end: tag.end,
+            content_start: tag.end,
+            content_end: tag.end,
+            name_length,
+            namespace_length: declared.map_or(0, |declared| declared.len() as u16),
+            namespace_start: declared.map_or(0, |declared| declared.start),
+        }
+    }
+
     pub fn range(&self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
@@ -57,51 +71,58 @@ impl ChildSpan {
 }
 
 /// Where the parts of an element in canonical form stand.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Index {
-    pub name: Span,
-    /// The value of the element's own `xmlns`.
-    pub namespace: Option<Span>,
+    pub root: ElementSpan,
     pub attributes: SmallVec<[Attribute; 8]>,
-    pub content: Span,
-    pub children: SmallVec<[ChildSpan; 6]>,
+    pub children: SmallVec<[ElementSpan; 6]>,
+}
+
+impl Index {
+    /// Finds the parts of an element that was validated.
+    fn of_validated(bytes: &[u8]) -> Index {
+        let root = walk::next_element(bytes, 0..bytes.len()).unwrap_or_default();
+        let mut rest = root.content();
+        let children = std::iter::from_fn(|| {
+            let child = walk::next_element(bytes, rest.clone())?;
+            rest.start = child.end as usize;
+            Some(child)
+        });
+        Index {
+            root,
+            children: children.collect(),
+            attributes: walk::attributes(bytes.get(root.tag()).unwrap_or_default()).collect(),
+        }
+    }
 }
 
 /// One complete, validated first-level element in canonical form: of all that a stream header or an ancestor can
 /// declare, it depends on the default namespace alone.
 ///
-/// Its bytes are one allocation, shared by all clones and by everything sliced from it. They were checked to be
-/// well-formed XML 1.0 in UTF-8 with namespaces, without anything RFC 6120 §11.1 forbids, and may be written into any
-/// stream whose default namespace is [`namespace`](Element::namespace), or after a start tag of your own as
-/// [`content`](Element::content) into a stream with another content namespace.
+/// It is one pointer, and a clone is one more count on it. Its bytes are one allocation, shared by everything sliced
+/// from it. They were checked to be well-formed XML 1.0 in UTF-8 with namespaces, without anything RFC 6120 §11.1
+/// forbids, and may be written into any stream whose default namespace is [`namespace`](Element::namespace), or after a
+/// start tag of your own as [`content`](Element::content) into a stream with another content namespace.
 #[derive(Clone, Debug)]
-pub struct Element {
+pub struct Element(Arc<Parts>);
+
+#[derive(Debug)]
+struct Parts {
     bytes: Bytes,
-    /// The default namespace its bytes stand in.
+    /// The default namespace the bytes stand in.
     outer: Namespace,
     index: Index,
 }
 
 impl Element {
     pub(crate) fn new(bytes: Bytes, outer: Namespace, index: Index) -> Element {
-        Element { bytes, outer, index }
+        Element(Arc::new(Parts { bytes, outer, index }))
     }
 
     /// Indexes `bytes` that are a slice of a validated element.
     pub(crate) fn of_validated(bytes: Bytes, outer: Namespace) -> Element {
-        let mut index = Index::default();
-        if let Some(root) = walk::next_child(&bytes, 0..bytes.len()) {
-            index.name = Span { start: 1, end: 1 + u32::from(root.name_length) };
-            index.namespace = root.declared();
-            index.attributes = walk::attributes(&bytes[root.tag()]).collect();
-            index.content = Span { start: root.content_start, end: root.content_end };
-            let mut rest = root.content();
-            while let Some(child) = walk::next_child(&bytes, rest.clone()) {
-                rest.start = child.end as usize;
-                index.children.push(child);
-            }
-        }
-        Element { bytes, outer, index }
+        let index = Index::of_validated(&bytes);
+        Element::new(bytes, outer, index)
     }
 
     /// Reads an element that stands alone: from the database, from a module, as the frame of a WebSocket.
@@ -131,50 +152,47 @@ impl Element {
 
     /// The local name; there is no prefix.
     pub fn name(&self) -> &str {
-        as_text(self.index.name.of(&self.bytes))
+        self.index().root.name(self.as_bytes())
     }
 
     /// The namespace name; empty when the element is in none.
     pub fn namespace(&self) -> &str {
-        match self.index.namespace {
-            Some(span) => as_text(span.of(&self.bytes)),
-            None => self.outer.as_str(),
-        }
+        self.as_child().namespace()
     }
 
     /// Whether the start tag carries its own `xmlns`; otherwise the namespace is that of the stream.
     pub fn declares_namespace(&self) -> bool {
-        self.index.namespace.is_some()
+        self.index().root.declared().is_some()
     }
 
     /// The value of the attribute `name`, which has no prefix; decoded.
     pub fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
-        attributes::plain_value(self.index.attributes.iter().copied(), &self.bytes, name)
+        attributes::plain_value(self.index().attributes.iter().copied(), self.as_bytes(), name)
     }
 
     /// The language stated on this element itself (`xml:lang`).
     pub fn lang(&self) -> Option<Cow<'_, str>> {
-        attributes::lang(self.index.attributes.iter().copied(), &self.bytes)
+        attributes::lang(self.index().attributes.iter().copied(), self.as_bytes())
     }
 
     /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
     /// written. Declarations, and attributes of other namespaces, are left to [`raw_attributes`](Self::raw_attributes).
     pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {
-        attributes::plain(self.index.attributes.iter().copied(), &self.bytes)
+        attributes::plain(self.index().attributes.iter().copied(), self.as_bytes())
     }
 
     /// The attributes as they stand (`name='value'`, in either kind of quotes), in order, each with its name as
     /// written: all of them except `xmlns`, together with the declarations of the prefixes they use. Written one by
     /// one behind a tag name of your own, they are complete; leave out those you set yourself.
     pub fn raw_attributes(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let bytes = &self.bytes;
-        let others = self.index.attributes.iter().filter(|attribute| !attribute.declares_default(bytes));
+        let bytes = self.as_bytes();
+        let others = self.index().attributes.iter().filter(|attribute| !attribute.declares_default(bytes));
         others.map(|attribute| (as_text(attribute.name.whole(bytes)), attribute.whole(bytes)))
     }
 
     /// The elements directly inside, in order.
     pub fn children(&self) -> impl Iterator<Item = Child<'_>> {
-        self.index.children.iter().map(|span| Child::new(self, *span, self.namespace()))
+        self.index().children.iter().map(|span| Child::new(self, *span, self.namespace()))
     }
 
     /// The first child with this namespace and local name.
@@ -184,44 +202,38 @@ impl Element {
 
     /// The element itself, looked at like a child. Its range is the whole of the element's bytes.
     pub fn as_child(&self) -> Child<'_> {
-        let namespace = self.index.namespace;
-        let span = ChildSpan {
-            start: 0,
-            end: self.bytes.len() as u32,
-            content_start: self.index.content.start,
-            content_end: self.index.content.end,
-            name_length: (self.index.name.end - self.index.name.start) as u16,
-            namespace_length: namespace.map_or(0, |span| (span.end - span.start) as u16),
-            namespace_start: namespace.map_or(0, |span| span.start),
-        };
-        Child::new(self, span, self.outer.as_str())
+        Child::new(self, self.index().root, self.0.outer.as_str())
     }
 
     /// The text directly inside, decoded; that of children is not part of it.
     pub fn text(&self) -> Cow<'_, str> {
-        direct_text(&self.bytes, self.content_range(), self.index.children.iter().copied())
+        direct_text(self.as_bytes(), self.content_range(), self.index().children.iter().copied())
     }
 
     /// Everything between start and end tag, as it stands; a slice, not a copy. Empty for `<a/>`.
     pub fn content(&self) -> Bytes {
-        self.bytes.slice(self.content_range())
+        self.as_bytes().slice(self.content_range())
     }
 
     /// The element as it stands. It may declare its namespace or leave that to its surroundings:
     /// see [`declares_namespace`](Self::declares_namespace).
     pub fn as_bytes(&self) -> &Bytes {
-        &self.bytes
+        &self.0.bytes
     }
 
     pub(crate) fn content_range(&self) -> Range<usize> {
-        self.index.content.start as usize..self.index.content.end as usize
+        self.index().root.content()
+    }
+
+    fn index(&self) -> &Index {
+        &self.0.index
     }
 }
 
 /// Two elements are equal when their bytes are the same and mean the same.
 impl PartialEq for Element {
     fn eq(&self, other: &Element) -> bool {
-        self.bytes == other.bytes && self.namespace() == other.namespace()
+        self.as_bytes() == other.as_bytes() && self.namespace() == other.namespace()
     }
 }
 
@@ -231,7 +243,7 @@ impl Eq for Element {}
 pub(crate) fn direct_text(
     bytes: &[u8],
     content: Range<usize>,
-    children: impl Iterator<Item = ChildSpan>,
+    children: impl Iterator<Item = ElementSpan>,
 ) -> Cow<'_, str> {
     let mut text = Cow::Borrowed("");
     let mut add = |piece: Range<usize>| {
@@ -269,7 +281,7 @@ mod tests {
             let bytes = Bytes::from_static(xml.as_bytes());
             let scanned = Element::parse(bytes.clone(), "jabber:client", &Limits::AFTER_AUTHENTICATION).unwrap();
             let walked = Element::of_validated(bytes, Namespace::Known("jabber:client"));
-            assert_eq!(scanned.index, walked.index, "{xml}");
+            assert_eq!(scanned.index(), walked.index(), "{xml}");
         }
     }
 

@@ -4,11 +4,12 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 
 use crate::canonical;
-use crate::element::{ChildSpan, Element, Index};
+use crate::element::{Element, ElementSpan, Index};
 use crate::error::XmlError;
 use crate::limits::Limits;
 use crate::namespaces::StreamContext;
 use crate::scope::{Scope, Surroundings};
+use crate::span::Span;
 use crate::tokenizer::{Event, Tokenizer};
 
 /// What stands at the front of the bytes.
@@ -80,37 +81,30 @@ impl Framer {
         let opened = self.scope.open(tag, around, limits)?;
         self.scope.check_in_stream(tag, opened, around)?;
         self.canonical &= opened.canonical;
-        let content = self.tokenizer.position() as u32;
-        match self.scope.depth() {
-            1 => {
-                self.index.name = tag.name.local_span();
-                self.index.namespace = opened.declared;
-                self.index.attributes = SmallVec::from_slice(&tag.attributes);
-                self.index.content.start = content;
-            }
-            2 => self.index.children.push(ChildSpan {
-                start: self.tokenizer.markup() as u32,
-                end: 0,
-                content_start: content,
-                content_end: 0,
-                name_length: tag.name.length,
-                namespace_length: opened.declared.map_or(0, |declared| declared.len() as u16),
-                namespace_start: opened.declared.map_or(0, |declared| declared.start),
-            }),
-            _ => {}
+        if self.scope.depth() > 2 {
+            return Ok(());
+        }
+        let tag_span = Span::new(self.tokenizer.markup(), self.tokenizer.position());
+        let span = ElementSpan::unfinished(tag_span, tag.name.length, opened.declared);
+        if self.scope.depth() == 2 {
+            self.index.children.push(span);
+        } else {
+            self.index.root = span;
+            self.index.attributes = SmallVec::from_slice(&tag.attributes);
         }
         Ok(())
     }
 
     /// Leaves the innermost element, whose content ended at `content_end`.
     fn close(&mut self, content_end: usize) {
-        match (self.scope.depth(), self.index.children.last_mut()) {
-            (1, _) => self.index.content.end = content_end as u32,
-            (2, Some(child)) => {
-                child.content_end = content_end as u32;
-                child.end = self.tokenizer.position() as u32;
-            }
-            _ => {}
+        let closed = match self.scope.depth() {
+            1 => Some(&mut self.index.root),
+            2 => self.index.children.last_mut(),
+            _ => None,
+        };
+        if let Some(span) = closed {
+            span.content_end = content_end as u32;
+            span.end = self.tokenizer.position() as u32;
         }
         self.scope.leave();
     }

@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use bytes::Bytes;
-use smallvec::SmallVec;
 
 use crate::attributes::{self, Attribute};
 use crate::decoding::as_text;
@@ -15,7 +14,7 @@ use crate::span::QualifiedName;
 pub struct Header {
     pub(crate) bytes: Bytes,
     pub(crate) name: QualifiedName,
-    pub(crate) attributes: SmallVec<[Attribute; 8]>,
+    pub(crate) attributes: Box<[Attribute]>,
     pub(crate) namespace: Namespace,
     pub(crate) default: Namespace,
 }

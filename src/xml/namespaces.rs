@@ -55,7 +55,7 @@ pub(crate) enum NamespaceRef {
     /// Declared in the element's own bytes with references; the decoded name is in the scope's own memory.
     Decoded(Span),
     /// The prefix of this number in the stream header.
-    Header(usize),
+    Header(u32),
 }
 
 /// What a stream header leaves to the elements of its stream.

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::characters::{self, SPACE};
 use crate::declaration::{self, Beginning};
+use crate::decoding;
 use crate::element::Element;
 use crate::error::XmlError;
 use crate::framer::{Framed, Framer};
@@ -175,8 +176,8 @@ fn read_header(
     let header = Header {
         bytes: Bytes::copy_from_slice(&input[..length]),
         name: tag.name,
-        attributes: tag.attributes.clone(),
-        namespace: Namespace::new(crate::decoding::as_text(scope.name(opened.namespace, around))),
+        attributes: tag.attributes.as_slice().into(),
+        namespace: Namespace::new(decoding::as_text(scope.name(opened.namespace, around))),
         default: context.content.clone(),
     };
     let stream = OpenStream { root: tag.name.whole(input).into(), context };

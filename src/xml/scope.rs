@@ -1,12 +1,13 @@
 //! The open elements and the namespaces they declare (Namespaces in XML 1.0 §6): a stack, never a recursion.
 
+use memchr::memchr;
 use smallvec::SmallVec;
 
 use crate::attributes::Attribute;
 use crate::decoding;
 use crate::error::XmlError;
 use crate::limits::Limits;
-use crate::namespaces::{self, NamespaceRef, STREAMS, StreamContext, check_declaration};
+use crate::namespaces::{Namespace, NamespaceRef, STREAMS, StreamContext, check_declaration};
 use crate::span::{QualifiedName, Span};
 use crate::tokenizer::Tag;
 
@@ -81,7 +82,7 @@ impl Scope {
             NamespaceRef::Spelt(span) => span.of(around.input),
             NamespaceRef::Decoded(span) => span.of(&self.decoded),
             NamespaceRef::Header(index) => {
-                around.stream.prefixes.get(index).map_or(&[], |(_, name)| name.as_str().as_bytes())
+                around.stream.prefixes.get(index as usize).map_or(&[], |(_, name)| name.as_str().as_bytes())
             }
         }
     }
@@ -137,16 +138,16 @@ impl Scope {
         }
     }
 
-    /// Leaves the innermost element; returns its name.
-    pub fn leave(&mut self) -> Option<QualifiedName> {
-        let frame = self.frames.pop()?;
-        self.bindings.truncate(frame.bindings);
-        Some(frame.name)
+    /// Leaves the innermost element and forgets what it declared.
+    pub fn leave(&mut self) {
+        if let Some(frame) = self.frames.pop() {
+            self.bindings.truncate(frame.bindings);
+        }
     }
 
     /// What the stream header, which is open now, leaves to its stream.
     pub fn to_stream_context(&self, around: Surroundings<'_>) -> StreamContext {
-        let owned = |namespace| namespaces::Namespace::new(decoding::as_text(self.name(namespace, around)));
+        let owned = |namespace| Namespace::new(decoding::as_text(self.name(namespace, around)));
         let content = owned(self.frames.last().map_or(NamespaceRef::Content, |frame| frame.default));
         let prefix = |binding: &Binding| Box::from(binding.prefix.of(around.input));
         StreamContext {
@@ -212,7 +213,7 @@ impl Scope {
         if prefix.is_none() && spelt == around.stream.content.as_str().as_bytes() {
             return Ok(NamespaceRef::Content);
         }
-        if !spelt.contains(&b'&') {
+        if memchr(b'&', spelt).is_none() {
             check_declaration(prefix, spelt)?;
             return Ok(NamespaceRef::Spelt(value));
         }
@@ -255,7 +256,7 @@ impl Scope {
         }
         let header = around.stream.prefixes.iter().position(|(known, _)| **known == *prefix);
         header
-            .map(|index| (NamespaceRef::Header(index), Declared::Elsewhere))
+            .map(|index| (NamespaceRef::Header(index as u32), Declared::Elsewhere))
             .ok_or(XmlError::NotWellFormed("a prefix that is not declared"))
     }
 

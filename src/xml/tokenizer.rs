@@ -115,8 +115,7 @@ impl Tokenizer {
                         break;
                     }
                     self.markup = self.position;
-                    self.position += 1;
-                    self.state = State::MarkupStart;
+                    self.step(State::MarkupStart);
                 }
                 State::MarkupStart => self.start_markup(byte)?,
                 State::CdataStart => {

@@ -6,7 +6,7 @@ use memchr::{memchr, memchr3};
 
 use crate::attributes::Attribute;
 use crate::characters::{self, SPACE};
-use crate::element::ChildSpan;
+use crate::element::ElementSpan;
 use crate::span::{QualifiedName, Span};
 
 /// The attributes of the start tag `tag`, which begins with `<`; positions are those of the tag.
@@ -44,13 +44,13 @@ fn start_tag_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
 }
 
 /// The next element within `range` of `bytes`, text before it skipped.
-pub(crate) fn next_child(bytes: &[u8], range: Range<usize>) -> Option<ChildSpan> {
+pub(crate) fn next_element(bytes: &[u8], range: Range<usize>) -> Option<ElementSpan> {
     let start = range.start + memchr(b'<', bytes.get(range.clone())?)?;
     let (content_start, empty) = start_tag_end(bytes, start)?;
     let (content_end, end) = if empty { (content_start, content_start) } else { end_of_content(bytes, content_start)? };
     let tag = &bytes[start..content_start];
     let declared = attributes(tag).find(|attribute| attribute.declares_default(tag)).map(|attribute| attribute.value);
-    Some(ChildSpan {
+    Some(ElementSpan {
         start: start as u32,
         end: end as u32,
         content_start: content_start as u32,

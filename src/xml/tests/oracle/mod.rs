@@ -77,7 +77,7 @@ pub fn check(input: &[u8], cuts: &[usize]) {
 
     let accepted = &input[..whole.consumed];
     let (root, depth) = parse(accepted)
-        .unwrap_or_else(|error| panic!("accepted what rxml rejects ({error:?}): {:?}", accepted.escape_ascii()));
+        .unwrap_or_else(|error| panic!("accepted what rxml rejects ({error:?}): {}", accepted.escape_ascii()));
     let mut tokens = whole.tokens.iter();
     let Some(Token::Header(header)) = tokens.next() else {
         assert!(whole.tokens.is_empty(), "a stream that does not begin with its header");
@@ -97,7 +97,7 @@ pub fn check(input: &[u8], cuts: &[usize]) {
         }
     }
     assert!(nodes.next().is_none(), "an element was lost");
-    assert_eq!(depth, usize::from(!closed), "open elements in {:?}", accepted.escape_ascii());
+    assert_eq!(depth, usize::from(!closed), "open elements in {}", accepted.escape_ascii());
 }
 
 /// Checks `input` as an element that stands alone.
@@ -171,7 +171,7 @@ fn check_header(header: &Header, root: &Node) {
 fn check_element(element: &Element, sent: &Node, content_namespace: &str) {
     let bytes = element.as_bytes();
     let stands_for = parse_inside(content_namespace, bytes);
-    assert_eq!(&stands_for, sent, "the canonical form {:?}", bytes.escape_ascii());
+    assert_eq!(&stands_for, sent, "the canonical form {}", bytes.escape_ascii());
     assert_eq!((element.namespace(), element.name()), (&*sent.namespace, &*sent.name));
     assert_eq!(element.text(), text_of(sent));
     assert_eq!(element.lang().as_deref(), sent.attributes.get(&(XML.into(), "lang".into())).map(|value| &**value));
@@ -195,7 +195,7 @@ fn check_element(element: &Element, sent: &Node, content_namespace: &str) {
     let in_content = sent.namespace == content_namespace;
     let expected = if in_content { sent.rescoped(content_namespace, "urn:other") } else { sent.clone() };
     if in_content {
-        assert_eq!(parse_inside("", &stanza).content, expected.content, "re-scoped {:?}", stanza.escape_ascii());
+        assert_eq!(parse_inside("", &stanza).content, expected.content, "re-scoped {}", stanza.escape_ascii());
     }
 
     // What was accepted once is accepted as it stands, and shown in the same way by its parts.
@@ -257,7 +257,7 @@ fn static_name(namespace: &str) -> Option<&'static str> {
 fn parse_inside(namespace: &str, element: &[u8]) -> Node {
     let stream = Writer::new().open("w").attribute("xmlns", namespace).raw(element).finish();
     let (root, _) =
-        parse(&stream).unwrap_or_else(|error| panic!("rxml rejects ({error:?}) our own {:?}", stream.escape_ascii()));
+        parse(&stream).unwrap_or_else(|error| panic!("rxml rejects ({error:?}) our own {}", stream.escape_ascii()));
     let mut content = root.content.into_iter();
     match (content.next(), content.next()) {
         (Some(Content::Node(node)), None) => node,
@@ -271,18 +271,14 @@ fn parse_inside(namespace: &str, element: &[u8]) -> Node {
 /// judge is not believed.
 fn with_line_ends_behind_brackets(stream: &[u8]) -> Vec<u8> {
     let mut normalised = Vec::with_capacity(stream.len());
-    for byte in stream {
-        match normalised.last_chunk() {
-            Some(b"]\r") if *byte == b'\n' => continue,
-            _ => normalised.push(*byte),
+    let mut bytes = stream.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        if byte == b'\r' && normalised.last() == Some(&b']') {
+            normalised.push(b'\n');
+            bytes.next_if_eq(&b'\n');
+        } else {
+            normalised.push(byte);
         }
-    }
-    let mut behind_bracket = false;
-    for byte in &mut normalised {
-        if behind_bracket && *byte == b'\r' {
-            *byte = b'\n';
-        }
-        behind_bracket = *byte == b']';
     }
     normalised
 }
