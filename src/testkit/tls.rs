@@ -66,7 +66,11 @@ impl TlsChoice {
         self
     }
 
-    fn configuration(&self, trusted: &Path, direct: bool) -> anyhow::Result<ClientConfig> {
+    /// The configuration for rustls; `trusted` is a folder of certificates, `direct` TLS names its protocol (ALPN).
+    ///
+    /// # Errors
+    /// When the certificates cannot be read.
+    pub fn configuration(&self, trusted: &Path, direct: bool) -> anyhow::Result<ClientConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions = self.only.map_or(rustls::ALL_VERSIONS.to_vec(), |only| vec![only]);
         let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
