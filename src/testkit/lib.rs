@@ -64,6 +64,7 @@
 mod channel;
 mod client;
 mod compare;
+mod expectations;
 pub mod logs;
 mod names;
 mod negotiation;
