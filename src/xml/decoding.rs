@@ -1,4 +1,4 @@
-//! From what stands in the bytes to what it means: references (XML 1.0 §4.1), line ends (§2.11), attribute values (§3.3.3).
+//! What stands in the bytes and what it means: references (XML 1.0 §4.1), line ends (§2.11), attribute values (§3.3.3).
 
 use std::borrow::Cow;
 

@@ -273,8 +273,8 @@ mod tests {
         let elements = [
             "<a/>",
             "<a ></a >",
-            "<message to='a@b' from = \"c@d/'e'\" xml:lang='de'\n id='>'>text<body>Hi &lt;b&gt;</body>\r\n<x xmlns='urn:x' \
-             a='/>'><y/><y><z a='1'/>t</y></x ><empty xmlns='' /> tail</message>",
+            "<message to='a@b' from = \"c@d/'e'\" xml:lang='de'\n id='>'>text<body>Hi &lt;b&gt;</body>\r\n\
+             <x xmlns='urn:x' a='/>'><y/><y><z a='1'/>t</y></x ><empty xmlns='' /> tail</message>",
             "<é ö='ü' xmlns='urn:x' xmlns:p='urn:p' p:q='1'><ü/></é>",
         ];
         for xml in elements {

@@ -194,6 +194,10 @@ fn c14_what_is_not_well_formed_is_refused() {
         b"\0",
         b"<a xml:b='1' xml:b='2'/>",
         b"<xml:a/>",
+        // Names of the fifth edition which parsers of the fourth reject, with the recipient's stream as the price.
+        "<a\u{1F600}/>".as_bytes(),
+        "<message ſ='1'/>".as_bytes(),
+        "<a\u{300}/>".as_bytes(),
         b"<xmlns:a/>",
     ]);
 }
@@ -279,11 +283,13 @@ fn c20_prefixes_of_the_header_do_not_leave_the_stream() {
     let header = HEADER.replace("to=", "xmlns:p='urn:p' to=");
     assert_eq!(
         canonical_in(&header, "<message p:a='1'><p:x><y/><p:z p:b='2'/></p:x></message>"),
-        "<message p:a='1' xmlns:p='urn:p'><x xmlns='urn:p'><y xmlns='jabber:client'/><z p:b='2' xmlns:p='urn:p'/></x></message>"
+        "<message p:a='1' xmlns:p='urn:p'><x xmlns='urn:p'><y xmlns='jabber:client'/><z p:b='2' xmlns:p='urn:p'/></x>\
+         </message>"
     );
     assert_eq!(
         canonical_in(&header, "<stream:features><sub xmlns='urn:s'/><bare/></stream:features>"),
-        "<features xmlns='http://etherx.jabber.org/streams'><sub xmlns='urn:s'/><bare xmlns='jabber:client'/></features>"
+        "<features xmlns='http://etherx.jabber.org/streams'><sub xmlns='urn:s'/><bare xmlns='jabber:client'/>\
+         </features>"
     );
     assert_eq!(
         canonical_in(&header, "<message xmlns:q='urn:q'><q:x/><y xmlns='urn:y' q:a='1'/></message>"),

@@ -32,7 +32,10 @@ fn mostly(usual: Vec<&'static str>, odd: Vec<&'static str>) -> impl Strategy<Val
 // What documents are made of: everything of which parsers are known to have different opinions.
 
 fn name() -> impl Strategy<Value = &'static str> {
-    mostly(vec!["message", "body", "x", "a", "é", "ns-1.2", "_", "ümlaut", "B"], vec!["stream", "xmlns", "xml"])
+    mostly(
+        vec!["message", "body", "x", "a", "é", "ns-1.2", "_", "ümlaut", "B"],
+        vec!["stream", "xmlns", "xml", "\u{1F600}", "a\u{301}"],
+    )
 }
 
 fn prefix() -> impl Strategy<Value = &'static str> {
@@ -149,8 +152,8 @@ fn stream() -> impl Strategy<Value = Vec<u8>> {
     let declaration =
         select(vec!["", "", "<?xml version='1.0'?>", "<?xml version=\"1.0\" encoding='utf-8' standalone='yes'?>\n"]);
     let header = select(vec![
-        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='x.example' version='1.0' \
-         xmlns:h='urn:h' xmlns:p='urn:x' xmlns:q='urn:x'>",
+        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' to='x.example' \
+         version='1.0' xmlns:h='urn:h' xmlns:p='urn:x' xmlns:q='urn:x'>",
         "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' xmlns:q='jabber:server' \
          xmlns:h='urn:h' xmlns:p='urn:x'>",
         "<s:stream xmlns:s=\"http://etherx.jabber.org/streams\" xmlns=\"jabber:server\" xmlns:h='jabber:server' \
