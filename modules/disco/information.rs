@@ -29,9 +29,9 @@ pub fn of(entity: Entity, features: Vec<String>, settings: &Settings) -> DiscoIn
     DiscoInfoResult { node: None, identities: vec![identity], features: features.into_iter().collect(), extensions }
 }
 
-/// The contact addresses; none when the operator has named none.
-fn contact_addresses(settings: &Settings) -> Option<DataForm> {
-    let lists = [
+/// The lists of contact addresses under their names in the form, in the order in which they are hashed (XEP-0115 §5.1).
+fn lists(settings: &Settings) -> [(&'static str, &Vec<String>); 7] {
+    [
         ("abuse-addresses", &settings.abuse),
         ("admin-addresses", &settings.admin),
         ("feedback-addresses", &settings.feedback),
@@ -39,8 +39,31 @@ fn contact_addresses(settings: &Settings) -> Option<DataForm> {
         ("security-addresses", &settings.security),
         ("status-addresses", &settings.status),
         ("support-addresses", &settings.support),
-    ];
-    let fields: Vec<Field> = lists
+    ]
+}
+
+/// Finds a contact address that is no URI.
+///
+/// # Errors
+/// The first, in a line for the operator.
+pub fn check(settings: &Settings) -> Result<(), String> {
+    match lists(settings).into_iter().flat_map(|(_, addresses)| addresses).find(|address| !is_uri(address)) {
+        None => Ok(()),
+        Some(address) => Err(format!("{address:?} is no URI, write for example \"mailto:admin@example.org\"")),
+    }
+}
+
+/// Whether a text looks like a URI (RFC 3986 §3): a scheme, a colon, and something without white space or markup.
+fn is_uri(text: &str) -> bool {
+    let Some((scheme, rest)) = text.split_once(':') else { return false };
+    let is_scheme = scheme.starts_with(|letter: char| letter.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme && !rest.is_empty() && !rest.contains(|letter: char| letter.is_whitespace() || "<>\"".contains(letter))
+}
+
+/// The contact addresses; none when the operator has named none.
+fn contact_addresses(settings: &Settings) -> Option<DataForm> {
+    let fields: Vec<Field> = lists(settings)
         .into_iter()
         .filter(|(_, addresses)| !addresses.is_empty())
         .map(|(name, addresses)| Field { values: addresses.clone(), ..Field::new(name, FieldType::ListMulti) })
@@ -94,5 +117,33 @@ mod tests {
         };
         assert_eq!(told(&["urn:a", "urn:b"]), told(&["urn:b", "urn:a", "urn:a"]));
         assert_ne!(told(&["urn:a"]), told(&["urn:a", "urn:b"]));
+    }
+
+    /// XEP-0115 §5.1: identities, features, forms with their fields in order; each followed by `<`.
+    #[test]
+    fn what_is_hashed_is_in_order() {
+        let settings = Settings {
+            support: vec!["xmpp:b@x.lit".to_owned(), "xmpp:a@x.lit".to_owned()],
+            admin: vec!["mailto:x@x.lit".to_owned()],
+            ..Settings::default()
+        };
+        let features = vec!["urn:b".to_owned(), "urn:a".to_owned()];
+        let hashed = compute_disco(&of(Entity::Host, features, &settings));
+        assert_eq!(
+            String::from_utf8(hashed).unwrap(),
+            "server/im//Waxwing<urn:a<urn:b<http://jabber.org/network/serverinfo<admin-addresses<mailto:x@x.lit<\
+             support-addresses<xmpp:a@x.lit<xmpp:b@x.lit<"
+        );
+    }
+
+    #[test]
+    fn an_address_that_is_no_uri_is_named() {
+        let with = |address: &str| Settings { security: vec![address.to_owned()], ..Settings::default() };
+        for good in ["mailto:a@b.lit", "xmpp:a@b.lit?message", "https://b.lit/x#y"] {
+            assert_eq!(check(&with(good)), Ok(()), "{good}");
+        }
+        for bad in ["a@b.lit", "", ":x", "1x:y", "mailto:", "mailto:a b", "x:<y>"] {
+            assert!(check(&with(bad)).is_err_and(|line| line.contains(&format!("{bad:?}"))), "{bad}");
+        }
     }
 }

@@ -1,175 +1,178 @@
-//! Service discovery: what this host and its accounts are and can do (XEP-0030), in short (XEP-0115), and how to reach
-//! the people behind it (XEP-0157).
-//!
-//! The features come from the manifests of the modules that run, so nothing is advertised that is not there.
+//! Service discovery (XEP-0030), the server's entity capabilities (0115) and contact addresses (0157).
 
-mod contact_addresses;
-mod info;
+mod information;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use waxwing_core::address::Jid;
 use waxwing_core::answers::{Answer, Request, Scope, Topic};
+use waxwing_core::config::SettingsDescription;
 use waxwing_core::contracts::Contract;
 use waxwing_core::fault::Fault;
-use waxwing_core::module::{Context, Entity, Manifest, Module, Phase, Plan, SettingsDescription, StartError, Xep};
+use waxwing_core::module::{Context, Entity, Manifest, Module, Phase, Plan, StartError, Xep};
 use waxwing_core::refusal::Refusal;
-use waxwing_core::stanza::decode;
-use waxwing_core::xml::Writer;
-use xmpp_parsers::caps::{compute_disco, hash_caps};
+use waxwing_core::stanza::{decode, encode};
 use xmpp_parsers::disco::{DiscoInfoQuery, DiscoInfoResult, DiscoItemsQuery, DiscoItemsResult, Item};
-use xmpp_parsers::hashes::Algo;
 
-use contact_addresses::Settings;
-
-const INFO: &str = "http://jabber.org/protocol/disco#info";
+const INFORMATION: &str = "http://jabber.org/protocol/disco#info";
 const ITEMS: &str = "http://jabber.org/protocol/disco#items";
-const CAPS: &str = "http://jabber.org/protocol/caps";
+const CAPABILITIES: &str = "http://jabber.org/protocol/caps";
 
-/// Names the software in entity capabilities.
-const NODE: &str = "urn:x-waxwing:server";
+/// Names the program in its capabilities (XEP-0115 §4).
+const NODE: &str = "urn:waxwing:server";
 
 /// The module as the assembly lists it.
 pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(start(context)) };
 
-/// What the module is.
-pub static MANIFEST: Manifest = Manifest {
+static MANIFEST: Manifest = Manifest {
     name: "disco",
-    summary: "tells what the server can do",
+    summary: "tells what the server and each account can do, and whom to write to about it",
     xeps: &[
         Xep::complete(30, "2.5.0"),
-        Xep::partial(115, "1.6.0", "the server's own capabilities; presence is not stripped of those of clients"),
-        Xep::complete(128, "1.0.1"),
+        Xep::partial(115, "1.6.0", "the server's own capabilities; those of clients are not stripped from presence"),
         Xep::complete(157, "1.1.1"),
     ],
     features: &[
-        (Entity::Host, INFO),
+        (Entity::Host, INFORMATION),
         (Entity::Host, ITEMS),
-        (Entity::Host, CAPS),
-        (Entity::Account, INFO),
+        (Entity::Host, CAPABILITIES),
+        (Entity::Account, INFORMATION),
         (Entity::Account, ITEMS),
     ],
-    answers: &[Topic::host(INFO), Topic::host(ITEMS), Topic::account(INFO), Topic::account(ITEMS)],
+    answers: &[Topic::host(INFORMATION), Topic::host(ITEMS), Topic::account(INFORMATION), Topic::account(ITEMS)],
     likes: &[Contract::Contacts],
     settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY
 };
 
-async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
-    let settings: Settings = context.settings()?;
-    settings.check().map_err(StartError::Other)?;
-    Ok(Arc::new(Discovery { context, settings }))
+/// What the operator may decide.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+struct Settings {
+    /// The server's name as clients show it.
+    name: Option<String>,
+    /// Whom to write to when somebody misuses this server. Addresses are URIs, such as "mailto:abuse@example.org" or
+    /// "xmpp:admin@example.org"; the same holds for the other lists.
+    abuse: Vec<String>,
+    /// Whom to write to about the server as such.
+    admin: Vec<String>,
+    /// Where opinions are welcome.
+    feedback: Vec<String>,
+    /// Whom to ask about buying something.
+    sales: Vec<String>,
+    /// Whom to tell about holes in its security.
+    security: Vec<String>,
+    /// Where to look when it does not answer.
+    status: Vec<String>,
+    /// Where people get help.
+    support: Vec<String>,
 }
 
-/// What one host tells of itself.
-struct Discovery {
-    context: Context,
+struct Disco {
     settings: Settings,
+    context: Context,
+    /// The capabilities of the host and their hash, made when they are first asked for.
+    capabilities: OnceLock<(String, Bytes)>,
+}
+
+async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
+    let settings: Settings = context.settings()?;
+    information::check(&settings).map_err(StartError::Other)?;
+    Ok(Arc::new(Disco { settings, context, capabilities: OnceLock::new() }))
 }
 
 #[async_trait]
-impl Module for Discovery {
+impl Module for Disco {
     async fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
-        let entity = match request.scope {
-            Scope::Account => {
-                self.admit(&request).await?;
-                Entity::Account
-            }
-            Scope::Host | Scope::Stranger => Entity::Host,
-        };
         if request.is_set() {
-            return Err(Refusal::not_allowed().saying("what the server can do is asked for, not set"));
+            return Err(Refusal::bad_request().saying("this can be asked, not set"));
         }
-        let payload = request.payload();
-        match payload.namespace() {
-            INFO => {
-                let query: DiscoInfoQuery = decode(payload)?;
-                Ok(Answer::with(&self.info_of_node(entity, query.node)?)?)
-            }
-            _ => {
-                let query: DiscoItemsQuery = decode(payload)?;
-                Ok(Answer::with(&self.items(entity, query.node)?)?)
-            }
+        // RFC 6120 §8.3.3.19 and security row S25: a stranger does not learn whether there is such an account.
+        if request.scope == Scope::Account && !self.may_ask(request).await? {
+            return Err(Refusal::service_unavailable());
         }
+        if request.payload().namespace() == ITEMS {
+            return self.items(request);
+        }
+        let query: DiscoInfoQuery = decode(request.payload())?;
+        let mut information = match request.scope {
+            Scope::Account => self.information(Entity::Account),
+            _ => self.information(Entity::Host),
+        };
+        if let Some(node) = query.node.filter(|node| !node.is_empty()) {
+            if request.scope == Scope::Account || node != self.capabilities()?.0 {
+                return Err(Refusal::item_not_found());
+            }
+            information.node = Some(node);
+        }
+        Ok(Answer::with(&information)?)
     }
 
     fn stream_features(&self, phase: Phase) -> Vec<Bytes> {
-        match (phase, self.version()) {
-            (Phase::Binding, Ok(version)) => {
-                let mut writer = Writer::new();
-                writer.open("c").attribute("xmlns", CAPS).attribute("hash", "sha-1");
-                writer.attribute("node", NODE).attribute("ver", &version);
-                vec![writer.finish()]
-            }
-            _ => vec![],
+        match (phase, self.capabilities()) {
+            (Phase::Binding, Ok((_, feature))) => vec![feature.clone()],
+            _ => Vec::new(),
         }
     }
 }
 
-impl Discovery {
-    /// Whether somebody may ask what an account is: itself, and those who may see its presence (XEP-0030 §8).
-    ///
-    /// # Errors
-    /// What is also said for an account that does not exist.
-    async fn admit(&self, request: &Request<'_>) -> Result<(), Refusal> {
+impl Disco {
+    /// Oneself, and contacts who may see one's presence.
+    async fn may_ask(&self, request: Request<'_>) -> Result<bool, Refusal> {
         if request.is_from_owner() {
-            return Ok(());
+            return Ok(true);
         }
-        let asker = request.from().map(Jid::to_bare);
-        if let (Some(contacts), Some(account), Some(asker)) =
-            (self.context.contracts().contacts(), request.account(), asker)
-        {
-            let contact = contacts.contact(&account, &asker).await?;
-            if contact.is_some_and(|contact| contact.subscription.contact_sees_account()) {
-                return Ok(());
-            }
-        }
-        Err(Refusal::service_unavailable())
+        let (Some(contacts), Some(account)) = (self.context.contracts().contacts(), request.account()) else {
+            return Ok(false);
+        };
+        let Some(asks) = request.from().map(Jid::to_bare) else { return Ok(false) };
+        let contact = contacts.contact(&account, &asks).await?;
+        Ok(contact.is_some_and(|contact| contact.subscription.contact_sees_account()))
     }
 
-    fn info(&self, entity: Entity) -> DiscoInfoResult {
+    fn information(&self, of: Entity) -> DiscoInfoResult {
         let catalogue = self.context.host().catalogue();
-        let features = catalogue.running().iter().flat_map(|running| {
-            let stated = running.manifest.features.iter().filter(|(of, _)| *of == entity);
-            let stated = stated.map(|(_, feature)| (*feature).to_owned());
-            stated.chain(running.module.more_features(entity)).collect::<Vec<_>>()
-        });
-        info::info(entity, features.collect(), &self.settings)
-    }
-
-    /// The information of a node: of the entity itself without one, and under the name that capabilities give it.
-    fn info_of_node(&self, entity: Entity, node: Option<String>) -> Result<DiscoInfoResult, Refusal> {
-        let node = node.filter(|node| !node.is_empty());
-        if let Some(node) = &node {
-            let is_ours = entity == Entity::Host && *node == format!("{NODE}#{}", self.version()?);
-            if !is_ours {
-                return Err(Refusal::item_not_found());
-            }
+        let mut features = Vec::new();
+        for running in catalogue.running() {
+            let stated = running.manifest.features.iter().filter(|(entity, _)| *entity == of);
+            features.extend(stated.map(|(_, feature)| (*feature).to_owned()));
+            features.extend(running.module.more_features(of));
         }
-        Ok(DiscoInfoResult { node, ..self.info(entity) })
+        information::of(of, features, &self.settings)
     }
 
-    /// What belongs to the host: its services. An account has nothing.
-    fn items(&self, entity: Entity, node: Option<String>) -> Result<DiscoItemsResult, Refusal> {
-        if node.is_some_and(|node| !node.is_empty()) {
+    /// The node of the host's capabilities with their hash, and the stream feature that names them.
+    fn capabilities(&self) -> Result<&(String, Bytes), Fault> {
+        if let Some(made) = self.capabilities.get() {
+            return Ok(made);
+        }
+        let capabilities = information::capabilities(&self.information(Entity::Host))?;
+        let node = format!("{NODE}#{}", information::version(&capabilities));
+        let feature = encode(&capabilities)?.as_bytes().clone();
+        Ok(self.capabilities.get_or_init(|| (node, feature)))
+    }
+
+    fn items(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let query: DiscoItemsQuery = decode(request.payload())?;
+        if query.node.is_some_and(|node| !node.is_empty()) {
             return Err(Refusal::item_not_found());
         }
-        let services = match entity {
-            Entity::Host => self.context.host().services(),
-            Entity::Account => vec![],
+        let services = match request.scope {
+            Scope::Account => Vec::new(),
+            _ => self.context.host().services(),
         };
-        let item = |domain| Item { jid: Jid::from_parts(None, domain, None), node: None, name: None };
-        let items = services.iter().map(|(domain, _)| item(domain)).collect();
-        Ok(DiscoItemsResult { node: None, items, rsm: None })
-    }
-
-    /// What the host is and can do, as a hash (XEP-0115 §5.1).
-    fn version(&self) -> Result<String, Fault> {
-        let hash = hash_caps(&compute_disco(&self.info(Entity::Host)), Algo::Sha_1).map_err(Fault::new)?;
-        Ok(STANDARD.encode(hash.hash))
+        let items =
+            services.into_iter().map(|(domain, module)| {
+                let name =
+                    self.context.host().catalogue().running().iter().find_map(|running| {
+                        (running.manifest.name == module).then(|| running.manifest.summary.to_owned())
+                    });
+                Item { jid: Jid::from_parts(None, &domain, None), node: None, name }
+            });
+        Ok(Answer::with(&DiscoItemsResult { node: None, items: items.collect(), rsm: None })?)
     }
 }
