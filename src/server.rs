@@ -36,6 +36,7 @@ impl Server {
         let certificates = Arc::new(Certificates::open(&config.tls.certificates, &names, config.tls.self_signed)?);
         certificates.warn();
         let house = House::assemble(config, MODULES).await?;
+        house.open().await;
         match Listeners::open(&house, certificates.clone()).await {
             Ok(listeners) => Ok(Server { house, certificates, listeners }),
             Err(error) => {

@@ -142,15 +142,22 @@ pub struct Resumed {
     pub session: Arc<Session>,
     /// The number that `take_over` gave.
     pub wire_number: u32,
+    /// Whether the server was stopped since the session had its old stream.
+    pub after_restart: bool,
     /// What is said first on the new stream.
     pub greeting: Bytes,
+    /// What is said instead when the session has come to its end in the meantime; the client may bind then.
+    pub otherwise: Bytes,
 }
 
 /// Going on with a session on another stream (XEP-0198 §5).
 #[async_trait]
 pub trait Resumption: Send + Sync {
-    /// Whether this element of a stream that is not bound yet asks for it.
+    /// Whether this element of a stream that is not bound yet is its business.
     fn is_request(&self, element: &Element) -> bool;
+
+    /// The answer to such an element of a client that has not logged in yet.
+    fn too_early(&self) -> Bytes;
 
     /// Takes over the session that the request names, if it belongs to the account.
     ///

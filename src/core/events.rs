@@ -8,10 +8,20 @@ use crate::session::Session;
 /// Something that has happened.
 #[derive(Clone, Debug)]
 pub enum Event {
+    /// Everything runs, and the listeners open next. Told once, by the process that serves; commands of the operator that
+    /// only look at the database do not tell it.
+    Opening,
     /// A client has bound a resource.
     SessionOpened(Arc<Session>),
     /// A session is over and has left the directory; its notes and last presence are still there.
     SessionEnded(Arc<Session>),
+    /// A session has lost its stream, and its client is back on another.
+    SessionResumed {
+        /// The session.
+        session: Arc<Session>,
+        /// Whether the server was stopped in between: then messages may have been kept that the session would have got.
+        after_restart: bool,
+    },
     /// A session's broadcast presence has gone out; `first` when it was not available before.
     Available {
         /// The session.
@@ -45,8 +55,10 @@ pub enum Event {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[allow(missing_docs, reason = "each is an event above")]
 pub enum Happening {
+    Opening,
     SessionOpened,
     SessionEnded,
+    SessionResumed,
     Available,
     SubscriptionGranted,
     SubscriptionEnded,
@@ -59,8 +71,10 @@ impl Event {
     /// Which kind it is.
     pub fn happening(&self) -> Happening {
         match self {
+            Event::Opening => Happening::Opening,
             Event::SessionOpened(_) => Happening::SessionOpened,
             Event::SessionEnded(_) => Happening::SessionEnded,
+            Event::SessionResumed { .. } => Happening::SessionResumed,
             Event::Available { .. } => Happening::Available,
             Event::SubscriptionGranted { .. } => Happening::SubscriptionGranted,
             Event::SubscriptionEnded { .. } => Happening::SubscriptionEnded,

@@ -1,20 +1,31 @@
 //! Handover: a session's writer. Empties the mailbox (Hold, Count), writes to the wire, and sees the session to its end.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
+use tokio::time::Sleep;
+
 use crate::arrival;
+use crate::catalogue::Catalogue;
+use crate::clock::now_milliseconds;
 use crate::events::Event;
+use crate::held::Held;
+use crate::host::Host;
 use crate::mailbox::{Delivery, Order};
 use crate::namespaces;
-use crate::parcel::Parcel;
+use crate::parcel::{ForThisSession, Parcel};
+use crate::refusal::Refusal;
 use crate::router;
 use crate::session::Session;
 use crate::stages::{Pass, Stage};
-use crate::stream_error::StreamError;
+use crate::stanza::{IqType, StanzaType};
+use crate::stream_error::{StreamCondition, StreamError};
 use crate::wire::{Framing, Wire};
 
 /// How much is encoded before it is flushed.
@@ -25,70 +36,114 @@ thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Starts the writer of a session.
-pub(crate) fn start(session: Arc<Session>, wire: Box<dyn Wire>) {
+/// Starts the writer of a session: on its first wire, or on none yet when the session was restored.
+pub(crate) fn start(session: Arc<Session>, wire: Option<Box<dyn Wire>>) {
     let house = session.host().house().clone();
+    let number = session.wire_number();
     house.tasks().spawn(async move {
-        let (wire, last_words) = write(&session, wire).await;
-        end(&session, wire, last_words).await;
+        let (attached, farewell) = write(&session, wire.map(|wire| Attached { wire, number })).await;
+        let wire = attached.map(|attached| attached.wire);
+        // Large, and needed once: no session carries it all its life.
+        match farewell {
+            Farewell::Close { last_words, write_what_waits } => {
+                Box::pin(end(&session, wire, last_words, write_what_waits, VecDeque::new())).await;
+            }
+            Farewell::Suspend(last_words) => Box::pin(suspend(&session, wire, last_words)).await,
+        }
     });
 }
 
-/// The last thing a session says.
-#[derive(Default)]
-struct Farewell {
-    last_words: Option<StreamError>,
-    write_what_waits: bool,
+/// The wire that is written to.
+struct Attached {
+    wire: Box<dyn Wire>,
+    number: u32,
+}
+
+/// How a session is left.
+enum Farewell {
+    /// It ends.
+    Close { last_words: Option<StreamError>, write_what_waits: bool },
+    /// It goes on after the server's next start.
+    Suspend(StreamError),
 }
 
 /// Writes until the session is to end. Gives the wire back unless it is lost.
-async fn write(session: &Arc<Session>, wire: Box<dyn Wire>) -> (Option<Box<dyn Wire>>, Farewell) {
-    let mut wire = Some(wire);
+async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Option<Attached>, Farewell) {
+    // How long it waits for a wire, while it has none.
+    let mut patience = None;
     loop {
-        match session.mailbox.take_order() {
-            Some(Order::Close { last_words, write_what_waits }) => {
-                return (wire, Farewell { last_words, write_what_waits });
+        match session.mailbox.take_order(|| session.wire_number()) {
+            Some(Order::Close { last_words, write_what_waits, .. }) => {
+                return (attached, Farewell::Close { last_words, write_what_waits });
             }
-            Some(Order::Lost(number)) if number == session.wire_number() => wire = None,
-            Some(Order::Attach { wire: mut new, greeting }) => {
-                new.write(&greeting);
+            Some(Order::Suspend(last_words)) => return (attached, Farewell::Suspend(last_words)),
+            Some(Order::Lost(number, last_words)) if session.detach(number) => match attached.take() {
+                Some(old) if last_words.is_some() && session.is_kept() => say_goodbye(session, old.wire, last_words),
+                Some(old) if last_words.is_some() => {
+                    return (Some(old), Farewell::Close { last_words, write_what_waits: false });
+                }
+                _ => {}
+            },
+            Some(Order::Attach { number, wire, .. }) if number != session.wire_number() => {
+                say_goodbye(session, wire, Some(replaced()));
+            }
+            Some(Order::Attach { number, mut wire, greeting }) => {
+                wire.write(&greeting);
                 for parcel in session.keeper().map(|keeper| keeper.again()).unwrap_or_default() {
-                    encode(&parcel, &mut *new);
+                    encode(&parcel, &mut *wire);
                 }
-                if let Some(old) = wire.replace(new) {
-                    session.host().house().tasks().spawn(old.close(None));
+                if let Some(old) = attached.replace(Attached { wire, number }) {
+                    say_goodbye(session, old.wire, Some(replaced()));
                 }
+                session.set_waits_since(None);
+                patience = None;
             }
-            Some(Order::Lost(_)) | None => {}
+            Some(Order::Lost(..)) | None => {}
         }
-        let alive = match &mut wire {
-            Some(attached) => {
-                let written = fill(session, &mut **attached).await;
-                match flush(session, &mut **attached).await {
-                    Ok(()) if !written && !session.mailbox.has_order() => session.mailbox.changed().await,
-                    Ok(()) => {}
-                    Err(_) => wire = None,
-                }
-                true
+        let Some(Attached { wire, number }) = &mut attached else {
+            let waiting = wait_for_a_wire(session, &mut patience).await;
+            if !waiting {
+                return (None, Farewell::Close { last_words: None, write_what_waits: false });
             }
-            None => wait_for_a_wire(session).await,
+            continue;
         };
-        if !alive {
-            return (None, Farewell::default());
+        let written = fill(session, &mut **wire).await;
+        match flush(session, &mut **wire).await {
+            // What came while it waited may have been overheard.
+            Ok(Flushed::AtOnce) if !written && !session.mailbox.has_order() => session.mailbox.changed().await,
+            Ok(_) => {}
+            Err(_) => {
+                session.detach(*number);
+                attached = None;
+            }
         }
     }
 }
 
-/// The wire is lost. Waits for another one as long as the keeper says; false when the session is to end.
-async fn wait_for_a_wire(session: &Session) -> bool {
-    let Some(keeper) = session.keeper() else { return false };
-    let patience = tokio::time::sleep(keeper.patience());
-    tokio::pin!(patience);
+/// What is said on a stream whose session goes on with another (XEP-0198 §5).
+fn replaced() -> StreamError {
+    StreamError::saying(StreamCondition::Conflict, "the session was resumed on another stream")
+}
+
+/// Closes a wire that the session does not need any more, without waiting for it.
+fn say_goodbye(session: &Session, wire: Box<dyn Wire>, last_words: Option<StreamError>) {
+    session.host().house().tasks().spawn(wire.close(last_words));
+}
+
+/// There is no wire. Waits for an order as long as the keeper says; false when the session is to end.
+async fn wait_for_a_wire(session: &Session, patience: &mut Option<Pin<Box<Sleep>>>) -> bool {
+    let Some(keeper) = session.keeper() else { return !session.mailbox.refuse_orders() };
+    let patience = patience.get_or_insert_with(|| {
+        session.set_waits_since(Some(now_milliseconds()));
+        tracing::debug!(session = %session.jid(), "session.waits");
+        Box::pin(tokio::time::sleep(keeper.patience(session)))
+    });
     while !session.mailbox.has_order() {
         tokio::select! {
-            () = &mut patience => return false,
+            biased;
             // What comes for the session waits in its mailbox.
             () = session.mailbox.changed() => {}
+            () = &mut *patience => return !session.mailbox.refuse_orders(),
         }
     }
     true
@@ -96,25 +151,58 @@ async fn wait_for_a_wire(session: &Session) -> bool {
 
 /// Moves deliveries from the mailbox to the wire, up to one batch; whether there were any.
 async fn fill(session: &Arc<Session>, wire: &mut dyn Wire) -> bool {
+    let catalogue = session.host().catalogue();
+    let mut keeper = session.keeper();
     let mut written = 0;
-    while written < BATCH {
+    while written < BATCH && keeper.as_ref().is_none_or(|keeper| keeper.has_room()) {
         match session.mailbox.take() {
             None => break,
             Some(Delivery::Element(element)) => {
                 written += element.len();
                 wire.write(&element);
             }
+            Some(Delivery::Keeper(new, element)) => {
+                written += element.len();
+                wire.write(&element);
+                session.set_keeper(new.clone());
+                keeper = Some(new);
+            }
+            Some(Delivery::LetGo) => written += Box::pin(let_go(session, &catalogue, wire, Held::take)).await,
             Some(Delivery::Parcel(mut parcel)) => {
-                let catalogue = session.host().catalogue();
                 parcel.recipients.push(session.clone());
-                let held = catalogue.pass(Stage::Hold, &mut parcel).await == Ok(Pass::Taken);
-                if !held && catalogue.pass(Stage::Count, &mut parcel).await != Ok(Pass::Taken) {
-                    written += encode(&parcel, wire);
+                if catalogue.pass(Stage::Hold, &mut parcel).await == Ok(Pass::Taken) {
+                    session.with_note(|held: &mut Held| held.put(*parcel));
+                    written += 1;
+                } else {
+                    if session.has_note::<Held>() {
+                        written += Box::pin(let_go(session, &catalogue, wire, Held::going)).await;
+                    }
+                    written += count(&catalogue, &mut parcel, wire).await;
                 }
             }
         }
     }
     written > 0
+}
+
+/// Writes what was held back and goes now; how many bytes it took.
+async fn let_go(
+    session: &Arc<Session>,
+    catalogue: &Catalogue,
+    wire: &mut dyn Wire,
+    going: fn(&mut Held) -> Vec<Parcel>,
+) -> usize {
+    let mut written = 1;
+    for mut parcel in session.with_note(going) {
+        parcel.recipients.push(session.clone());
+        written += count(catalogue, &mut parcel, wire).await;
+    }
+    written
+}
+
+/// Leads a stanza past Count to the wire; how many bytes it took.
+async fn count(catalogue: &Catalogue, parcel: &mut Parcel, wire: &mut dyn Wire) -> usize {
+    if catalogue.pass(Stage::Count, parcel).await == Ok(Pass::Taken) { 1 } else { encode(parcel, wire) }
 }
 
 /// Encodes a stanza and gives it to the wire; how many bytes it took.
@@ -132,12 +220,20 @@ fn encode(parcel: &Parcel, wire: &mut dyn Wire) -> usize {
     })
 }
 
+/// How a wire was flushed.
+enum Flushed {
+    /// The operating system took everything at once.
+    AtOnce,
+    /// It took a while, or there is an order to be looked at.
+    Later,
+}
+
 /// Waits until the wire has given everything to the operating system, the client stops reading for too long, or there is
 /// an order.
-async fn flush(session: &Session, wire: &mut dyn Wire) -> io::Result<()> {
+async fn flush(session: &Session, wire: &mut dyn Wire) -> io::Result<Flushed> {
     // Nearly always the socket takes it at once, and no timer is made.
-    if let std::task::Poll::Ready(done) = poll_fn(|context| std::task::Poll::Ready(wire.poll_flush(context))).await {
-        return done;
+    if let Poll::Ready(done) = poll_fn(|context| Poll::Ready(wire.poll_flush(context))).await {
+        return done.map(|()| Flushed::AtOnce);
     }
     let patience = session.host().house().config().limits.send_timeout.get().min(Duration::from_secs(86_400));
     let deadline = tokio::time::sleep(patience);
@@ -145,57 +241,120 @@ async fn flush(session: &Session, wire: &mut dyn Wire) -> io::Result<()> {
     loop {
         tokio::select! {
             biased;
-            done = poll_fn(|context| wire.poll_flush(context)) => return done,
+            done = poll_fn(|context| wire.poll_flush(context)) => return done.map(|()| Flushed::Later),
             () = &mut deadline => return Err(io::ErrorKind::TimedOut.into()),
             () = session.mailbox.changed() => {
                 if session.mailbox.has_order() {
-                    return Ok(());
+                    return Ok(Flushed::Later);
                 }
             }
         }
     }
 }
 
-/// Sees a session to its end: out of the directory, what waits is written or kept, everyone is told, the wire is closed.
-async fn end(session: &Arc<Session>, mut wire: Option<Box<dyn Wire>>, farewell: Farewell) {
+/// Sees a session to its end: what waits is written or kept, it leaves the directory, everyone is told, the wire is closed.
+/// `left` is what had been taken out of the mailbox before.
+async fn end(
+    session: &Arc<Session>,
+    mut wire: Option<Box<dyn Wire>>,
+    last_words: Option<StreamError>,
+    write_what_waits: bool,
+    mut left: VecDeque<Delivery>,
+) {
     let host = session.host().clone();
-    host.house().directory().leave(session);
-    let mut left = session.mailbox.close();
-    if farewell.write_what_waits
-        && let Some(wire) = wire.as_deref_mut()
-    {
-        for delivery in left.drain(..) {
-            match delivery {
-                Delivery::Element(element) => wire.write(&element),
-                Delivery::Parcel(parcel) => {
-                    encode(&parcel, wire);
-                }
+    let keeper = session.keeper();
+    for parcel in keeper.as_ref().map(|keeper| keeper.give_up()).unwrap_or_default() {
+        keep(&host, parcel).await;
+    }
+    for parcel in session.take_note::<Held>().map(|mut held| held.take()).unwrap_or_default() {
+        keep(&host, parcel).await;
+    }
+    // As long as something older waits, what comes now goes behind it, or it would overtake it on the way to where it is
+    // kept.
+    loop {
+        let Some(delivery) = left.pop_front().or_else(|| session.mailbox.take()) else {
+            if session.mailbox.close_if_empty() {
+                break;
             }
+            continue;
+        };
+        match (delivery, wire.as_deref_mut().filter(|_| write_what_waits)) {
+            (Delivery::Element(element), Some(wire)) => wire.write(&element),
+            // Nobody would ever say that it has been received.
+            (Delivery::Parcel(parcel), _) if keeper.is_some() && arrival::may_be_rescued(parcel.stanza.what) => {
+                keep(&host, *parcel).await;
+            }
+            (Delivery::Parcel(parcel), Some(wire)) => {
+                encode(&parcel, wire);
+            }
+            (Delivery::Parcel(parcel), None) => keep(&host, *parcel).await,
+            (Delivery::Element(_) | Delivery::Keeper(..) | Delivery::LetGo, _) => {}
         }
     }
-    let not_acknowledged = session.keeper().map(|keeper| keeper.give_up()).unwrap_or_default();
-    let not_written = left.into_iter().filter_map(|delivery| match delivery {
-        Delivery::Parcel(parcel) => Some(*parcel),
-        Delivery::Element(_) => None,
-    });
-    for parcel in not_acknowledged.into_iter().chain(not_written) {
-        keep(session, parcel).await;
-    }
+    host.house().directory().leave(session);
     host.tell(Event::SessionEnded(session.clone())).await;
-    let reason = farewell.last_words.as_ref().map_or("closed", |error| error.condition.name());
+    let reason = last_words.as_ref().map_or("closed", |error| error.condition.name());
     tracing::info!(session = %session.jid(), reason = if wire.is_some() { reason } else { "lost" }, "session.ended");
     session.mark_ended();
     if let Some(wire) = wire {
-        wire.close(farewell.last_words).await;
+        wire.close(last_words).await;
+    }
+}
+
+/// The server stops. Stores the session with what has not reached the client, or ends it when that cannot be done.
+async fn suspend(session: &Arc<Session>, wire: Option<Box<dyn Wire>>, last_words: StreamError) {
+    let Some(keeper) = session.keeper() else {
+        return end(session, wire, Some(last_words), true, VecDeque::new()).await;
+    };
+    session.host().house().directory().leave(session);
+    let held = session.take_note::<Held>().map(|mut held| held.take()).unwrap_or_default();
+    let waiting = session.mailbox.close().into_iter().filter_map(|delivery| match delivery {
+        Delivery::Parcel(parcel) => Some(*parcel),
+        _ => None,
+    });
+    let waiting = held.into_iter().chain(waiting).collect();
+    if let Err(waiting) = keeper.suspend(session, waiting).await {
+        let left = waiting.into_iter().map(|parcel| Delivery::Parcel(Box::new(parcel))).collect();
+        return end(session, wire, Some(last_words), true, left).await;
+    }
+    tracing::info!(session = %session.jid(), "session.suspended");
+    session.mark_ended();
+    if let Some(wire) = wire {
+        wire.close(Some(last_words)).await;
     }
 }
 
 /// What a session could not be given goes forward: to another device or to what keeps it, else back to its sender.
-async fn keep(session: &Arc<Session>, mut parcel: Parcel) {
-    if !arrival::may_be_rescued(parcel.stanza.what) {
+pub(crate) async fn keep(host: &Arc<Host>, mut parcel: Parcel) {
+    if parcel.notes.get::<ForThisSession>().is_some() {
         return;
     }
-    if let Err(refusal) = arrival::rescue(session.host(), &mut parcel).await {
-        router::bounce(session.host().house(), &parcel, &refusal).await;
+    parcel.recipients.clear();
+    let refusal = match parcel.stanza.what {
+        // Whoever asks is told that there is nobody to answer (RFC 6120 §8.2.3).
+        StanzaType::Iq(IqType::Get | IqType::Set) => Refusal::service_unavailable(),
+        what if arrival::may_be_rescued(what) => match arrival::rescue(host, &mut parcel).await {
+            Ok(()) => return,
+            Err(refusal) => refusal,
+        },
+        _ => return,
+    };
+    router::bounce(host.house(), &parcel, &refusal).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn size_of_future<A, B, F>(_: impl FnOnce(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_writer_takes_little_from_each_session() {
+        async fn run(session: Arc<Session>, wire: Option<Attached>) {
+            let _ = write(&session, wire).await;
+        }
+        assert!(size_of_future(run) <= 600, "{} bytes", size_of_future(run));
     }
 }

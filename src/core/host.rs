@@ -9,17 +9,18 @@ use waxwing_storage::StorageError;
 
 use crate::address::{BareJid, DomainPart, FullJid, Jid, ResourcePart};
 use crate::catalogue::Catalogue;
-use crate::contracts::Contracts;
+use crate::contracts::{Contracts, Resumed};
 use crate::directory::Entered;
 use crate::events::Event;
 use crate::fault::Fault;
 use crate::handover;
 use crate::house::House;
 use crate::module::StartError;
+use crate::parcel::Parcel;
 use crate::refusal::Refusal;
-use crate::session::{Circumstances, Session};
+use crate::session::{Circumstances, Saved, Session};
 use crate::stream_error::{StreamCondition, StreamError};
-use crate::wire::Wire;
+use crate::wire::{Keeper, Wire};
 
 /// One domain that is served here.
 pub struct Host {
@@ -135,7 +136,12 @@ impl Host {
         let limits = &self.house.config().limits;
         let session = Arc::new(Session::new(jid, self.clone(), circumstances, limits.send_buffer_bytes.get()));
         session.send_element(welcome(session.jid()));
-        match self.house.directory().enter(&session, limits.sessions_per_user.get()) {
+        let most = limits.sessions_per_user.get();
+        let mut entered = self.house.directory().enter(&session, most);
+        if matches!(entered, Entered::TooMany) && self.end_longest_waiting(account).await {
+            entered = self.house.directory().enter(&session, most);
+        }
+        match entered {
             Entered::TooMany => {
                 let text = format!("the account has {} sessions, more are not allowed", limits.sessions_per_user);
                 return Err(Refusal::resource_constraint().saying(text));
@@ -148,9 +154,58 @@ impl Host {
         }
         tracing::info!(session = %session.jid(), transport = session.circumstances().transport,
             mechanism = session.circumstances().mechanism, "session.opened");
-        handover::start(session.clone(), wire);
+        handover::start(session.clone(), Some(wire));
         self.tell(Event::SessionOpened(session.clone())).await;
         Ok(session)
+    }
+
+    /// Ends the session of an account that waits for its client for the longest time; false when none does. A client that
+    /// is here goes before one that may never come back.
+    async fn end_longest_waiting(&self, account: &BareJid) -> bool {
+        let sessions = self.house.directory().sessions(account);
+        let waiting = sessions.iter().filter_map(|session| Some((session.waits_since()?, session)));
+        let Some((_, oldest)) = waiting.min_by_key(|(since, _)| *since) else { return false };
+        oldest.end(None);
+        oldest.wait_for_end().await;
+        true
+    }
+
+    /// Goes on with a session on another stream: what the contract `Resumption` has given, and the new transport.
+    ///
+    /// # Errors
+    /// What the client is answered when the session has come to its end; it may bind then.
+    pub async fn resume_session(&self, resumed: Resumed, wire: Box<dyn Wire>) -> Result<Arc<Session>, Bytes> {
+        let Resumed { session, wire_number, after_restart, greeting, otherwise } = resumed;
+        if !session.attach(wire_number, wire, greeting) {
+            return Err(otherwise);
+        }
+        tracing::info!(session = %session.jid(), "session.resumed");
+        self.tell(Event::SessionResumed { session: session.clone(), after_restart }).await;
+        Ok(session)
+    }
+
+    /// Brings back a session that was saved when the server was stopped. It waits for its client, as its keeper says,
+    /// and is there for everyone meanwhile. `None` when the account has as many sessions as it may have, or one with
+    /// this full JID.
+    pub fn restore_session(self: &Arc<Host>, saved: Saved, keeper: Arc<dyn Keeper>) -> Option<Arc<Session>> {
+        let limits = &self.house.config().limits;
+        let directory = self.house.directory();
+        if directory.session(&saved.jid).is_some() {
+            return None;
+        }
+        let session = Arc::new(Session::restored(saved, self.clone(), keeper, limits.send_buffer_bytes.get()));
+        if !matches!(directory.enter(&session, limits.sessions_per_user.get()), Entered::Alone) {
+            return None;
+        }
+        tracing::debug!(session = %session.jid(), "session.restored");
+        handover::start(session.clone(), None);
+        Some(session)
+    }
+
+    /// A stanza that no session of its recipient will get any more goes forward: to what keeps it, else back to its
+    /// sender.
+    pub async fn rescue(self: &Arc<Host>, parcel: Parcel) {
+        handover::keep(self, parcel).await;
     }
 
     /// Whether the address is this host itself.

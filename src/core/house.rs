@@ -15,6 +15,7 @@ use crate::catalogue::{Catalogue, Running, clashes, start_order};
 use crate::clock::IdMaker;
 use crate::config::Config;
 use crate::directory::Directory;
+use crate::events::Event;
 use crate::fabric::{Alone, Fabric};
 use crate::fault::Fault;
 use crate::host::Host;
@@ -259,12 +260,26 @@ impl House {
         router::dispatch(self, parcel).await;
     }
 
-    /// Ends every session with `system-shutdown`, waits for them and for the tasks at most `patience`, and closes the
-    /// database.
+    /// Tells every module that the listeners open next. For the process that serves, once.
+    pub async fn open(&self) {
+        for host in self.hosts.load_full().iter() {
+            host.tell(Event::Opening).await;
+        }
+    }
+
+    /// Ends every session with `system-shutdown`, or stores it when it can go on after the next start; waits for them and
+    /// for the tasks at most `patience`, and closes the database.
     pub async fn shut_down(&self, patience: Duration) {
         let sessions = self.directory.everyone();
+        let silence = async {
+            // First nobody says anything more: what is stored of a session must not miss what another still sends it.
+            for session in &sessions {
+                session.take_over().await;
+            }
+        };
+        let _ = tokio::time::timeout(patience, silence).await;
         for session in &sessions {
-            session.finish(Some(StreamError::from(StreamCondition::SystemShutdown)));
+            session.suspend(StreamError::from(StreamCondition::SystemShutdown));
         }
         let farewells = async {
             for session in &sessions {

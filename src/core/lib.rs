@@ -15,6 +15,7 @@ pub mod events;
 pub mod fabric;
 pub mod fault;
 pub mod handover;
+pub mod held;
 pub mod host;
 pub mod house;
 pub mod limits;

@@ -1,14 +1,16 @@
 //! A session's mailbox: what waits to be written to its client. Bounded in bytes; costs no buffer while empty.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use crate::clock::now_milliseconds;
 use crate::parcel::Parcel;
 use crate::stream_error::StreamError;
-use crate::wire::Wire;
+use crate::wire::{Keeper, Wire};
 
 /// One thing for the writer to do.
 pub enum Delivery {
@@ -16,6 +18,21 @@ pub enum Delivery {
     Parcel(Box<Parcel>),
     /// An element of the stream itself, neither held nor counted. Complete with its namespace.
     Element(Bytes),
+    /// From here on what is written is kept; the element says so to the client.
+    Keeper(Arc<dyn Keeper>, Bytes),
+    /// What is held back goes to the client here.
+    LetGo,
+}
+
+impl Delivery {
+    fn size(&self) -> usize {
+        match self {
+            Delivery::Parcel(parcel) => parcel.stanza.size(),
+            Delivery::Element(element) | Delivery::Keeper(_, element) => element.len(),
+            // Counted, so that it is bounded.
+            Delivery::LetGo => 16,
+        }
+    }
 }
 
 /// Why a mailbox takes nothing more.
@@ -31,20 +48,36 @@ pub enum Refused {
 pub(crate) enum Order {
     /// Say these last words and close the wire; the session ends. What waits is written first, or kept elsewhere.
     Close {
+        /// The stream that ends, if it is one that may have been left behind by then: nothing happens in that case.
+        of: Option<u32>,
         /// The stream error, if it is one.
         last_words: Option<StreamError>,
         /// Whether what waits is written before.
         write_what_waits: bool,
     },
-    /// The transport that was attached as the one of this number is gone.
-    Lost(u32),
+    /// The server stops: say these last words and store the session if its keeper can, else end it.
+    Suspend(StreamError),
+    /// The transport that was attached as the one of this number is gone, or counts as gone and is told so.
+    Lost(u32, Option<StreamError>),
     /// Go on with this wire in place of the old one (resumption).
     Attach {
+        /// The number of this wire.
+        number: u32,
         /// The new wire.
         wire: Box<dyn Wire>,
         /// What is said on it before anything else.
         greeting: Bytes,
     },
+}
+
+impl Order {
+    /// Whether it concerns a wire that counts no more.
+    fn is_stale(&self, wire_number: u32) -> bool {
+        match self {
+            Order::Close { of: Some(number), .. } | Order::Lost(number, _) => *number != wire_number,
+            _ => false,
+        }
+    }
 }
 
 #[derive(Default)]
@@ -56,7 +89,9 @@ struct Inner {
     /// How many of them the writer has taken out.
     taken: u64,
     closed: bool,
-    /// At most a few, and none after one to close.
+    /// No more orders are taken: the writer is at its end.
+    final_order: bool,
+    /// At most a few, and none after one that ends the session for certain.
     orders: VecDeque<Order>,
 }
 
@@ -87,7 +122,10 @@ impl Mailbox {
     ///
     /// # Errors
     /// Gives the parcel back with the reason.
-    pub fn deliver(&self, parcel: Parcel) -> Result<(), (Refused, Box<Parcel>)> {
+    pub fn deliver(&self, mut parcel: Parcel) -> Result<(), (Refused, Box<Parcel>)> {
+        if parcel.delivered_at == 0 {
+            parcel.delivered_at = now_milliseconds();
+        }
         let size = parcel.stanza.size();
         let parcel = Box::new(parcel);
         let refused = {
@@ -108,24 +146,30 @@ impl Mailbox {
         Err((refused, parcel))
     }
 
-    /// Puts an element of the stream itself in.
+    /// Puts something of the stream itself in.
     ///
     /// # Errors
     /// Why it was not taken.
-    pub fn element(&self, element: Bytes) -> Result<(), Refused> {
+    pub(crate) fn put(&self, delivery: Delivery) -> Result<(), Refused> {
+        let size = delivery.size();
         let mut inner = self.inner.lock();
         if inner.closed {
             return Err(Refused::Closed);
         }
-        if inner.bytes + element.len() > self.bound && !inner.waiting.is_empty() {
+        if inner.bytes + size > self.bound && !inner.waiting.is_empty() {
             return Err(Refused::Full);
         }
-        inner.bytes += element.len();
+        inner.bytes += size;
         inner.put += 1;
-        inner.waiting.push_back(Delivery::Element(element));
+        inner.waiting.push_back(delivery);
         drop(inner);
         self.changed.notify_one();
         Ok(())
+    }
+
+    /// How many bytes wait.
+    pub fn bytes(&self) -> usize {
+        self.inner.lock().bytes
     }
 
     /// How many bytes fit in now; without end while nothing waits, because an empty mailbox takes everything.
@@ -140,13 +184,24 @@ impl Mailbox {
         Progress { put: inner.put, taken: inner.taken }
     }
 
-    /// Tells the writer something that goes before what waits. Nothing is heard after an order to close.
-    pub(crate) fn order(&self, order: Order) {
+    /// Tells the writer something that goes before what waits.
+    ///
+    /// # Errors
+    /// Gives the order back when the session is at its end.
+    pub(crate) fn order(&self, order: Order) -> Result<(), Order> {
         let mut inner = self.inner.lock();
-        if !matches!(inner.orders.back(), Some(Order::Close { .. })) {
-            inner.orders.push_back(order);
+        let ends = matches!(inner.orders.back(), Some(Order::Close { of: None, .. } | Order::Suspend(_)));
+        if inner.final_order || ends {
+            return Err(order);
         }
+        inner.orders.push_back(order);
         drop(inner);
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Lets the writer look for something to do.
+    pub(crate) fn wake(&self) {
         self.changed.notify_one();
     }
 
@@ -160,26 +215,38 @@ impl Mailbox {
         !self.inner.lock().orders.is_empty()
     }
 
-    /// Takes the oldest order.
-    pub(crate) fn take_order(&self) -> Option<Order> {
-        self.inner.lock().orders.pop_front()
+    /// Takes the oldest order that concerns the wire of this number, or no wire in particular. After one that ends the
+    /// session no more are taken.
+    pub(crate) fn take_order(&self, wire_number: impl Fn() -> u32) -> Option<Order> {
+        let mut inner = self.inner.lock();
+        loop {
+            let order = inner.orders.pop_front()?;
+            // Asked while no order can be added: whoever resumes from now on is refused, or has been heard.
+            if !order.is_stale(wire_number()) {
+                inner.final_order = matches!(order, Order::Close { .. } | Order::Suspend(_));
+                return Some(order);
+            }
+        }
+    }
+
+    /// Takes no more orders from now on, unless there is one already.
+    pub(crate) fn refuse_orders(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.final_order = inner.orders.is_empty();
+        inner.final_order
     }
 
     /// Takes the oldest delivery.
     pub(crate) fn take(&self) -> Option<Delivery> {
         let mut inner = self.inner.lock();
-        let delivery = inner.waiting.pop_front();
-        inner.taken += u64::from(delivery.is_some());
-        match &delivery {
-            Some(Delivery::Parcel(parcel)) => inner.bytes = inner.bytes.saturating_sub(parcel.stanza.size()),
-            Some(Delivery::Element(element)) => inner.bytes = inner.bytes.saturating_sub(element.len()),
-            None => {}
-        }
+        let delivery = inner.waiting.pop_front()?;
+        inner.taken += 1;
+        inner.bytes = inner.bytes.saturating_sub(delivery.size());
         if inner.waiting.is_empty() {
             // An idle session holds no buffers.
             inner.waiting = VecDeque::new();
         }
-        delivery
+        Some(delivery)
     }
 
     /// Takes nothing more from now on, and gives back what waited.
@@ -188,5 +255,12 @@ impl Mailbox {
         inner.closed = true;
         inner.bytes = 0;
         std::mem::take(&mut inner.waiting)
+    }
+
+    /// Takes nothing more from now on, if nothing waits.
+    pub(crate) fn close_if_empty(&self) -> bool {
+        let mut inner = self.inner.lock();
+        inner.closed = inner.waiting.is_empty();
+        inner.closed
     }
 }

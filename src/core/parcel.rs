@@ -5,7 +5,7 @@ use std::sync::Arc;
 use smallvec::SmallVec;
 
 use crate::address::DomainPart;
-use crate::notes::Notes;
+use crate::notes::{Note, Notes};
 use crate::session::Session;
 use crate::stanza::Stanza;
 
@@ -40,11 +40,26 @@ pub struct Parcel {
     pub notes: Notes,
     /// The sessions that Choose has found; later stages may take some away.
     pub recipients: SmallVec<[Arc<Session>; 2]>,
+    /// When it was put into a session's mailbox, in milliseconds since 1970; 0 before.
+    pub delivered_at: i64,
 }
+
+/// A parcel with this note means something to the session it was delivered to and to no other: a carbon copy, a result
+/// of the client's own query. When the session ends it is dropped, not kept for another.
+#[derive(Clone, Copy, Debug)]
+pub struct ForThisSession;
+
+impl Note for ForThisSession {}
 
 impl Parcel {
     /// A parcel at the beginning of its way.
     pub fn new(stanza: Stanza, origin: Origin) -> Parcel {
-        Parcel { stanza, origin, notes: Notes::default(), recipients: SmallVec::new() }
+        Parcel { stanza, origin, notes: Notes::default(), recipients: SmallVec::new(), delivered_at: 0 }
+    }
+
+    /// With a note.
+    pub fn noting(mut self, note: impl Note) -> Parcel {
+        self.notes.put(note);
+        self
     }
 }

@@ -3,15 +3,16 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI16, AtomicI64, AtomicU32, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::address::{BareJid, FullJid};
+use crate::held::Held;
 use crate::host::Host;
-use crate::mailbox::{Mailbox, Order, Progress, Refused};
+use crate::mailbox::{Delivery, Mailbox, Order, Progress, Refused};
 use crate::notes::{Note, Notes};
 use crate::parcel::Parcel;
 use crate::stanza::Stanza;
@@ -30,6 +31,24 @@ pub struct Circumstances {
     /// The SASL mechanism, for logs.
     pub mechanism: &'static str,
 }
+
+/// What is known of a session beside what waits for it: enough to go on with it after the server was stopped.
+#[derive(Debug)]
+pub struct Saved {
+    /// The full JID.
+    pub jid: FullJid,
+    /// The newest available presence it has broadcast.
+    pub presence: Option<Stanza>,
+    /// Whether it has asked for the roster.
+    pub interested: bool,
+    /// Modules' notes that have a name, written down.
+    pub notes: Vec<(String, String)>,
+    /// What the stream knew when the session was bound.
+    pub circumstances: Circumstances,
+}
+
+/// The number of the wire that a session is opened with.
+pub const FIRST_WIRE: u32 = 0;
 
 /// No available presence has been sent.
 const NOT_AVAILABLE: i16 = i16::MIN;
@@ -52,8 +71,11 @@ pub struct Session {
     handled: AtomicU32,
     /// Held while a stanza departs, so that a resumption can wait for the last one of the old stream.
     departing: tokio::sync::Mutex<()>,
+    /// Since when it has no wire, in milliseconds since 1970; 0 while it has one.
+    waits_since: AtomicI64,
     ended: AtomicBool,
-    end: Notify,
+    /// The session is over, or another wire counts.
+    changed: Notify,
 }
 
 impl fmt::Debug for Session {
@@ -75,11 +97,33 @@ impl Session {
             interested: AtomicBool::new(false),
             notes: Mutex::default(),
             keeper: Mutex::default(),
-            wire: AtomicU32::new(0),
+            wire: AtomicU32::new(FIRST_WIRE),
             handled: AtomicU32::new(0),
             departing: tokio::sync::Mutex::default(),
+            waits_since: AtomicI64::new(0),
             ended: AtomicBool::new(false),
-            end: Notify::new(),
+            changed: Notify::new(),
+        }
+    }
+
+    /// The session that was saved before the server was stopped. It has no wire yet.
+    pub(crate) fn restored(saved: Saved, host: Arc<Host>, keeper: Arc<dyn Keeper>, mailbox_bytes: usize) -> Session {
+        let session = Session::new(saved.jid, host, saved.circumstances, mailbox_bytes);
+        session.set_presence(saved.presence);
+        session.interested.store(saved.interested, Ordering::Relaxed);
+        *session.notes.lock() = Notes::written(saved.notes);
+        *session.keeper.lock() = Some(keeper);
+        session
+    }
+
+    /// What is needed to go on with it after the server was stopped.
+    pub fn save(&self) -> Saved {
+        Saved {
+            jid: self.jid.clone(),
+            presence: self.presence().map(|presence| (*presence).clone()),
+            interested: self.is_interested(),
+            notes: self.notes.lock().write_down(),
+            circumstances: self.circumstances.clone(),
         }
     }
 
@@ -138,7 +182,12 @@ impl Session {
 
     /// Whether a module has written a note of this type about the session. Makes none.
     pub fn has_note<N: Note>(&self) -> bool {
-        self.notes.lock().get::<N>().is_some()
+        self.notes.lock().find::<N>().is_some()
+    }
+
+    /// A copy of a module's own note, if there is one.
+    pub fn note<N: Note + Clone>(&self) -> Option<N> {
+        self.notes.lock().find::<N>().cloned()
     }
 
     /// Takes a module's own note away.
@@ -169,11 +218,36 @@ impl Session {
         self.mailbox.progress()
     }
 
+    /// How many bytes wait in its mailbox.
+    pub fn waiting_bytes(&self) -> usize {
+        self.mailbox.bytes()
+    }
+
     /// Writes an element of the stream itself to the client, complete with its namespace.
     pub fn send_element(&self, element: Bytes) {
-        if self.mailbox.element(element) == Err(Refused::Full) {
+        self.put(Delivery::Element(element));
+    }
+
+    /// From now on the session outlives its wire, as its keeper says. What is written after the `element`, which tells
+    /// the client, passes the stage Count with [`Session::is_kept`].
+    pub fn keep_from_here(&self, keeper: Arc<dyn Keeper>, element: Bytes) {
+        self.put(Delivery::Keeper(keeper, element));
+    }
+
+    /// What is held back ([`Held`]) goes to the client, in its place before whatever is delivered from now on.
+    pub fn let_go(&self) {
+        self.put(Delivery::LetGo);
+    }
+
+    fn put(&self, delivery: Delivery) {
+        if self.mailbox.put(delivery) == Err(Refused::Full) {
             self.end_slow_reader();
         }
+    }
+
+    /// Whether its client sleeps, as far as it has told (XEP-0352). Nobody outside may learn it.
+    pub fn is_asleep(&self) -> bool {
+        self.notes.lock().get::<Held>().is_some_and(|held| held.asleep)
     }
 
     fn end_slow_reader(&self) {
@@ -186,12 +260,29 @@ impl Session {
 
     /// Ends the session with a stream error. What waits for it is kept elsewhere or refused.
     pub fn end(&self, last_words: Option<StreamError>) {
-        self.mailbox.order(Order::Close { last_words, write_what_waits: false });
+        self.close(None, last_words, false);
     }
 
     /// Ends the session in good order: what waits is written, then the stream is closed.
     pub fn finish(&self, last_words: Option<StreamError>) {
-        self.mailbox.order(Order::Close { last_words, write_what_waits: true });
+        self.close(None, last_words, true);
+    }
+
+    /// The stream with this number has come to its end: its client has closed it (no error), or it must be closed. The
+    /// session ends with it, unless another stream has taken it over.
+    pub fn stream_ended(&self, number: u32, error: Option<StreamError>) {
+        let write_what_waits = error.is_none();
+        self.close(Some(number), error, write_what_waits);
+    }
+
+    fn close(&self, of: Option<u32>, last_words: Option<StreamError>, write_what_waits: bool) {
+        // A session that is at its end already needs no second one.
+        let _ = self.mailbox.order(Order::Close { of, last_words, write_what_waits });
+    }
+
+    /// The server stops: the session is stored, so that it goes on after the next start, or ends.
+    pub(crate) fn suspend(&self, last_words: StreamError) {
+        let _ = self.mailbox.order(Order::Suspend(last_words));
     }
 
     /// The number of the wire that counts now. A reader asks once, when it begins.
@@ -201,30 +292,62 @@ impl Session {
 
     /// The transport with this number is gone. Nothing happens when another has taken its place.
     pub fn lost(&self, number: u32) {
-        self.mailbox.order(Order::Lost(number));
+        let _ = self.mailbox.order(Order::Lost(number, None));
+    }
+
+    /// The transport with this number counts as gone, because its client does not answer: it is closed with these last
+    /// words. The session ends, or waits for its client when it has a keeper.
+    pub fn give_up_wire(&self, number: u32, last_words: StreamError) {
+        let _ = self.mailbox.order(Order::Lost(number, Some(last_words)));
+    }
+
+    /// Since when it has no wire and waits for its client to come back, in milliseconds since 1970.
+    pub fn waits_since(&self) -> Option<i64> {
+        Some(self.waits_since.load(Ordering::Acquire)).filter(|since| *since != 0)
+    }
+
+    pub(crate) fn set_waits_since(&self, since: Option<i64>) {
+        self.waits_since.store(since.unwrap_or(0), Ordering::Release);
     }
 
     /// Takes the session from the stream that it was on: from now on nothing that is read there departs. When it
     /// returns, the last stanza of the old stream has departed and [`Session::handled`] is exact.
     pub async fn take_over(&self) -> u32 {
         let number = self.wire.fetch_add(1, Ordering::AcqRel) + 1;
+        self.changed.notify_waiters();
         drop(self.departing.lock().await);
         number
     }
 
-    /// Goes on with a new transport in place of the old one, after [`Session::take_over`]. The `greeting` is said first,
-    /// then what the client has not acknowledged.
-    pub fn attach(&self, wire: Box<dyn Wire>, greeting: Bytes) {
-        self.mailbox.order(Order::Attach { wire, greeting });
+    /// The wire with this number counts no more, and no other does instead; false when another does already.
+    pub(crate) fn detach(&self, number: u32) -> bool {
+        let detached = self.wire.compare_exchange(number, number + 1, Ordering::AcqRel, Ordering::Acquire).is_ok();
+        self.changed.notify_waiters();
+        detached
     }
 
-    /// From now on the session outlives its wire, as its keeper says.
-    pub fn set_keeper(&self, keeper: Arc<dyn Keeper>) {
+    /// Goes on with a new transport in place of the old one, after [`Session::take_over`], which gave its number. The
+    /// `greeting` is said first, then what the client has not acknowledged. False when the session is at its end.
+    pub(crate) fn attach(&self, number: u32, wire: Box<dyn Wire>, greeting: Bytes) -> bool {
+        self.mailbox.order(Order::Attach { number, wire, greeting }).is_ok()
+    }
+
+    pub(crate) fn set_keeper(&self, keeper: Arc<dyn Keeper>) {
         *self.keeper.lock() = Some(keeper);
     }
 
     pub(crate) fn keeper(&self) -> Option<Arc<dyn Keeper>> {
         self.keeper.lock().clone()
+    }
+
+    /// Whether what is written now is kept by its keeper.
+    pub fn is_kept(&self) -> bool {
+        self.keeper.lock().is_some()
+    }
+
+    /// The keeper has room again, and the writer may go on.
+    pub fn go_on(&self) {
+        self.mailbox.wake();
     }
 
     /// How many stanzas of the client have departed, all told; wraps around at 2³² (XEP-0198 §4).
@@ -244,7 +367,7 @@ impl Session {
 
     pub(crate) fn mark_ended(&self) {
         self.ended.store(true, Ordering::Release);
-        self.end.notify_waiters();
+        self.changed.notify_waiters();
     }
 
     /// Whether everyone has been told that the session is over.
@@ -254,10 +377,22 @@ impl Session {
 
     /// Waits until everyone has been told that the session is over.
     pub async fn wait_for_end(&self) {
-        let notified = self.end.notified();
-        tokio::pin!(notified);
-        notified.as_mut().enable();
-        if !self.has_ended() {
+        self.wait_until(|| self.has_ended()).await;
+    }
+
+    /// Waits until the stream with this number counts no more: the session is over, or goes on elsewhere.
+    pub async fn wait_for_detachment(&self, number: u32) {
+        self.wait_until(|| self.has_ended() || self.wire_number() != number).await;
+    }
+
+    async fn wait_until(&self, done: impl Fn() -> bool) {
+        loop {
+            let notified = self.changed.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if done() {
+                return;
+            }
             notified.await;
         }
     }

@@ -4,9 +4,10 @@ use std::io;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::parcel::Parcel;
+use crate::session::Session;
 use crate::stream_error::StreamError;
 
 /// How elements are put on a wire.
@@ -37,12 +38,28 @@ pub trait Wire: Send + 'static {
 /// Keeps what was written to a session until its client has acknowledged it (stream management). A session with a keeper
 /// outlives its wire.
 pub trait Keeper: Send + Sync {
-    /// How long the session waits for a new wire after it has lost one.
-    fn patience(&self) -> Duration;
+    /// Whether more may be written before the client has acknowledged something. When that changes, [`Session::go_on`]
+    /// tells the writer.
+    fn has_room(&self) -> bool {
+        true
+    }
+
+    /// The wire is lost. How long the session waits for a new one.
+    fn patience(&self, session: &Session) -> Duration;
 
     /// What the client has not acknowledged, in order: written again, first of all, to a new wire.
     fn again(&self) -> Vec<Parcel>;
 
     /// The session is over. What was not acknowledged, in order, and is to go to another device or be kept.
     fn give_up(&self) -> Vec<Parcel>;
+
+    /// The server stops. Stores the session, so that it goes on after the next start, with what `waiting` has not been
+    /// written yet.
+    ///
+    /// # Errors
+    /// Gives back what waited when the session cannot be stored: then it ends.
+    fn suspend<'a>(&'a self, session: &'a Session, waiting: Vec<Parcel>) -> BoxFuture<'a, Result<(), Vec<Parcel>>> {
+        let _ = session;
+        std::future::ready(Err(waiting)).boxed()
+    }
 }

@@ -4,10 +4,9 @@
 use std::sync::Arc;
 
 use waxwing_core::address::{FullJid, Jid, ResourcePart};
-use waxwing_core::contracts::Resumed;
 use waxwing_core::namespaces;
 use waxwing_core::refusal::Refusal;
-use waxwing_core::session::{Circumstances, Session};
+use waxwing_core::session::{Circumstances, FIRST_WIRE, Session};
 use waxwing_core::stanza::{IqType, Stanza, StanzaType};
 use waxwing_core::stream_error::{StreamCondition, StreamError};
 use waxwing_core::xml::{Element, Header, Token, Writer};
@@ -115,10 +114,15 @@ impl Binding<'_> {
             },
             Err(refusal) => refusal,
         };
-        self.failures += 1;
         if let Ok(Some(error)) = Stanza::error_for(&stanza, &refusal) {
             connection.send(&written(&error)).await?;
         }
+        self.failed()
+    }
+
+    /// One more attempt has failed; whether another is allowed (RFC 6120 §7.7.3).
+    fn failed(&mut self) -> Result<Option<Bound>, Over> {
+        self.failures += 1;
         if self.shared.house.config().limits.bind_failures.allows(self.failures) {
             Ok(None)
         } else {
@@ -132,16 +136,18 @@ impl Binding<'_> {
         let Some(resumption) = resumption.filter(|resumption| resumption.is_request(element)) else {
             return Err(StreamCondition::UnsupportedStanzaType.into());
         };
-        match resumption.resume(&self.login.account, element).await {
-            Ok(Resumed { session, wire_number, greeting }) => {
-                session.attach(self.wire(connection), greeting);
-                Ok(Some(Bound { session, wire_number }))
+        let answer = match resumption.resume(&self.login.account, element).await {
+            Ok(resumed) => {
+                let wire_number = resumed.wire_number;
+                match self.login.host.resume_session(resumed, self.wire(connection)).await {
+                    Ok(session) => return Ok(Some(Bound { session, wire_number })),
+                    Err(answer) => answer,
+                }
             }
-            Err(answer) => {
-                connection.send(&answer).await?;
-                Ok(None)
-            }
-        }
+            Err(answer) => answer,
+        };
+        connection.send(&answer).await?;
+        self.failed()
     }
 
     fn wire(&self, connection: &Connection) -> Box<TcpWire> {
@@ -175,7 +181,7 @@ impl Binding<'_> {
         };
         let host = &self.login.host;
         let session = host.open_session(&self.login.account, resource, circumstances, wire, welcome).await?;
-        Ok(Bound { wire_number: session.wire_number(), session })
+        Ok(Bound { wire_number: FIRST_WIRE, session })
     }
 }
 

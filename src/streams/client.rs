@@ -241,7 +241,13 @@ impl Negotiation {
                 Ok(Next::Token)
             }
             (namespaces::CLIENT, _) => Err(StreamCondition::NotAuthorized.into()),
-            _ => Err(StreamCondition::UnsupportedStanzaType.into()),
+            _ => match host.contracts().resumption().filter(|resumption| resumption.is_request(&element)) {
+                Some(resumption) if may_log_in => {
+                    connection.send(&resumption.too_early()).await?;
+                    Ok(Next::Token)
+                }
+                _ => Err(StreamCondition::UnsupportedStanzaType.into()),
+            },
         }
     }
 }

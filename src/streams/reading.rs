@@ -58,35 +58,42 @@ enum Ending {
     Error(StreamError),
     /// The connection is gone.
     Lost,
-    /// The session has ended from our side.
+    /// The client does not answer, so the connection counts as gone.
+    Silent,
+    /// The session has ended from our side, or goes on with another stream.
     Ended,
 }
 
 /// Ends the session if the reader dies of a fault of ours, and only then.
-struct Guard(Option<Arc<Session>>);
+struct Guard(Option<(Arc<Session>, u32)>);
 
 impl Drop for Guard {
     fn drop(&mut self) {
-        if let Some(session) = self.0.take() {
-            session.end(Some(StreamCondition::InternalServerError.into()));
+        if let Some((session, wire_number)) = self.0.take() {
+            session.stream_ended(wire_number, Some(StreamCondition::InternalServerError.into()));
         }
     }
 }
 
 impl Reader {
-    /// Reads until the session is over.
+    /// Reads until the session is over, or is on another stream.
     pub(crate) async fn run(mut self) {
-        let mut guard = Guard(Some(self.session.clone()));
+        let number = self.wire_number;
+        let mut guard = Guard(Some((self.session.clone(), number)));
         let ending = self.read().await;
         guard.0 = None;
         match ending {
-            Ending::Closed => self.session.finish(None),
-            Ending::Error(error) => self.session.end(Some(error)),
+            Ending::Closed => self.session.stream_ended(number, None),
+            Ending::Error(error) => self.session.stream_ended(number, Some(error)),
+            Ending::Silent => {
+                let error = StreamError::saying(StreamCondition::ConnectionTimeout, "the client did not answer");
+                self.session.give_up_wire(number, error);
+            }
             // The session may go on with another stream; this one has nothing more to wait for.
-            Ending::Lost => return self.session.lost(self.wire_number),
+            Ending::Lost => return self.session.lost(number),
             Ending::Ended => {}
         }
-        self.session.wait_for_end().await;
+        self.session.wait_for_detachment(number).await;
         let patience = self.session.host().house().config().limits.close_timeout.get();
         drain(&self.transport, patience).await;
         drop(self.admission);
@@ -128,7 +135,7 @@ impl Reader {
                     if let Err(error) = depart(&self.session, self.wire_number, element).await {
                         return Some(Ending::Error(error));
                     }
-                    if self.session.has_ended() {
+                    if self.session.has_ended() || self.session.wire_number() != self.wire_number {
                         return Some(Ending::Ended);
                     }
                     let wait = pace.stanzas.take(1.0, Instant::now());
@@ -159,7 +166,7 @@ impl Reader {
         }
         tokio::select! {
             () = tokio::time::sleep(wait) => None,
-            () = self.session.wait_for_end() => Some(Ending::Ended),
+            () = self.session.wait_for_detachment(self.wire_number) => Some(Ending::Ended),
         }
     }
 
@@ -177,10 +184,7 @@ impl Reader {
         self.ping();
         match timeout(patience.get().min(Duration::from_secs(86_400)), self.read_some()).await {
             Ok(read) => read,
-            Err(_) => {
-                let text = "the client did not answer";
-                Err(Ending::Error(StreamError::saying(StreamCondition::ConnectionTimeout, text)))
-            }
+            Err(_) => Err(Ending::Silent),
         }
     }
 
@@ -190,7 +194,7 @@ impl Reader {
                 Ok(0) | Err(_) => Err(Ending::Lost),
                 Ok(bytes) => Ok(bytes),
             },
-            () = self.session.wait_for_end() => Err(Ending::Ended),
+            () = self.session.wait_for_detachment(self.wire_number) => Err(Ending::Ended),
         }
     }
 
