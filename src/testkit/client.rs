@@ -332,6 +332,23 @@ impl RawClient {
         async move { self.element(place, "an element").await }
     }
 
+    /// The next first-level element, or `None` when the stream is closed; then the client closes it, too.
+    #[track_caller]
+    pub fn receive_or_close(&mut self) -> impl Future<Output = Option<Element>> {
+        let place = Location::caller();
+        async move {
+            match self.item(place, "an element or the end of the stream").await {
+                Item::Element(element) => Some(element),
+                Item::Close => {
+                    self.shut_down().await;
+                    self.ending_at(place).await;
+                    None
+                }
+                other => self.fail(place, format!("expected an element or the end of the stream, found {other:?}")),
+            }
+        }
+    }
+
     pub(crate) async fn element(&mut self, place: Place, expected: &str) -> Element {
         match self.item(place, expected).await {
             Item::Element(element) => element,

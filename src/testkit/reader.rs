@@ -30,8 +30,7 @@ pub(crate) struct StreamReader {
 
 impl StreamReader {
     pub(crate) fn new() -> StreamReader {
-        let mut options = Options::default();
-        options.max_token_length = LARGEST_TOKEN;
+        let options = Options { max_token_length: LARGEST_TOKEN, ..Options::default() };
         StreamReader { parser: Parser::with_options(options), open: Vec::new(), has_begun: false, is_over: false }
     }
 

@@ -6,5 +6,6 @@ mod common;
 mod addressing;
 mod delivery;
 mod offline;
+mod rates;
 mod refusals;
 mod routing;
