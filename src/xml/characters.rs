@@ -100,12 +100,12 @@ pub(crate) fn is_char(code: u32) -> bool {
     matches!(code, 0x09 | 0x0A | 0x0D | 0x20..=0xD7FF | 0xE000..=0xFFFD | 0x1_0000..=0x10_FFFF)
 }
 
-/// Characters beyond ASCII that may begin a name: letters of the scripts in use on which the fourth and the fifth
+/// Characters beyond ASCII that may stand anywhere in a name: letters of the scripts in use on which the fourth and the fifth
 /// edition of XML 1.0 agree.
 ///
 /// The fifth edition allows far more, but parsers in wide use (expat) follow the fourth: a name they reject would end
 /// the stream of everyone to whom it is delivered.
-pub(crate) fn is_name_start(code: u32) -> bool {
+pub(crate) fn is_name_letter(code: u32) -> bool {
     matches!(
         code,
         0xC0..=0xD6 | 0xD8..=0xF6 | 0xF8..=0x131 | 0x134..=0x13E | 0x141..=0x148 | 0x14A..=0x17E // Latin
@@ -121,11 +121,6 @@ pub(crate) fn is_name_start(code: u32) -> bool {
             | 0x4E00..=0x9FA5 // Han
             | 0xAC00..=0xD7A3 // Hangul
     )
-}
-
-/// Characters beyond ASCII that may stand in a name; see [`is_name_start`].
-pub(crate) fn is_name(code: u32) -> bool {
-    is_name_start(code) || code == 0xB7
 }
 
 #[cfg(test)]

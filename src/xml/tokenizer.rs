@@ -254,8 +254,8 @@ impl Tokenizer {
 
     /// Begins a name with `byte`.
     fn start_name(&mut self, byte: u8, state: State) -> Result<(), XmlError> {
-        if byte < 0x80 && !characters::is(byte, NAME_START) {
-            return Err(XmlError::NotWellFormed("a name begins with a wrong character"));
+        if !begins_name(Some(&byte)) {
+            return Err(WRONG_START);
         }
         self.token = self.position;
         self.colon = None;
@@ -279,7 +279,7 @@ impl Tokenizer {
                     self.position += 1;
                 }
                 Some(0x80..) => match characters::decode(&input[self.position..])? {
-                    Some((code, length)) if characters::is_name(code) => self.position += length,
+                    Some((code, length)) if characters::is_name_letter(code) => self.position += length,
                     Some(_) => return Err(XmlError::NotWellFormed("a name with a wrong character")),
                     None => return Ok(None),
                 },
@@ -287,9 +287,10 @@ impl Tokenizer {
                 None => return Ok(None),
             }
         }
-        check_part(&input[self.token..self.position])?;
-        if let Some(colon) = self.colon {
-            check_part(&input[colon + 1..self.position])?;
+        let local = self.colon.map_or(self.token, |colon| colon + 1);
+        let name = &input[..self.position];
+        if !begins_name(name.get(self.token)) || !begins_name(name.get(local)) {
+            return Err(WRONG_START);
         }
         Ok(Some(QualifiedName::new(self.token, self.position, self.colon)))
     }
@@ -378,13 +379,9 @@ impl Tokenizer {
 
 const CDATA_START: &[u8] = b"<![CDATA[";
 const CDATA_END: &[u8] = b"]]>";
+const WRONG_START: XmlError = XmlError::NotWellFormed("a name begins with a wrong character");
 
-/// Checks the first character of a name, or of what follows its colon; the others were checked while reading.
-fn check_part(part: &[u8]) -> Result<(), XmlError> {
-    let fits = match part.first() {
-        Some(0x80..) => characters::decode(part)?.is_some_and(|(code, _)| characters::is_name_start(code)),
-        Some(byte) => characters::is(*byte, NAME_START),
-        None => false,
-    };
-    if fits { Ok(()) } else { Err(XmlError::NotWellFormed("a name begins with a wrong character")) }
+/// Whether `byte` begins a name, or the part of one behind the colon. Beyond ASCII every character of a name may.
+fn begins_name(byte: Option<&u8>) -> bool {
+    byte.is_some_and(|byte| *byte >= 0x80 || characters::is(*byte, NAME_START))
 }
