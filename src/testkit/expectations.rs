@@ -172,7 +172,7 @@ impl RawClient {
         async move { self.ending_at(place).await }
     }
 
-    async fn ending_at(&mut self, place: Place) -> Ending {
+    pub(crate) async fn ending_at(&mut self, place: Place) -> Ending {
         match self.next_in_time().await {
             Next::Ended(ending) => ending,
             Next::Item(item) => self.fail(place, format!("expected the end of the connection, found {item:?}")),
