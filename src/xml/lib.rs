@@ -6,6 +6,15 @@
 //! the [`Limits`]. An element that was accepted is one block of validated bytes in a canonical form that depends on no
 //! stream header, so that it can be stored, shared and written to other streams as it stands.
 //!
+//! Beyond what RFC 6120 §11.1 forbids these are refused, because parsers disagree about them or nobody needs them:
+//!
+//! - namespace names with other characters than those of a URI, or with any that must be escaped (`&`, `'`);
+//! - names with letters on which the fourth and the fifth edition of XML 1.0 disagree;
+//! - a carriage return in an attribute value that is not part of a line end;
+//! - character references of more than eight digits; elements with the prefix `xml`;
+//! - another namespace for the prefix `stream`, and the namespace of streams further inside than a first-level element;
+//! - `standalone='no'`, or `standalone` without an encoding before it; white space before the first byte of a stream.
+//!
 //! How it is built, from the bytes up:
 //!
 //! | file | subject |

@@ -570,6 +570,12 @@ fn content_start(bytes: &str) -> usize {
 }
 
 #[test]
+fn what_is_idle_is_small() {
+    assert!(size_of::<Scanner>() <= 80, "{} bytes", size_of::<Scanner>());
+    assert_eq!(size_of::<Element>(), size_of::<usize>());
+}
+
+#[test]
 fn an_element_that_stands_alone_keeps_its_bytes() {
     let bytes = Bytes::from("<message xmlns='jabber:client' id='1'><body>x</body></message>");
     let message = Element::parse(bytes.clone(), "jabber:client", &Limits::AFTER_AUTHENTICATION).expect("good");
