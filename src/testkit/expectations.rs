@@ -205,6 +205,112 @@ fn check_stream_error(error: &Element, conditions: &str) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Names;
+    use crate::transcript::Transcript;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const HEADER: &str =
+        "<stream:stream xmlns='jabber:client' xmlns:stream='http://etherx.jabber.org/streams' id='1' version='1.0'>";
+    const RESET: &str = "<stream:error><reset xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error>";
+    const END: &str = "</stream:stream>";
+
+    /// What a client does with a server that says these words, and then closes or stays; whether the client is content.
+    async fn judged<F>(words: String, closes: bool, client: fn(RawClient) -> F) -> bool
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            socket.write_all(words.as_bytes()).await.unwrap();
+            if closes {
+                socket.shutdown().await.unwrap();
+            }
+            let mut read = Vec::new();
+            let _ = socket.read_to_end(&mut read).await;
+            if !closes {
+                std::future::pending::<()>().await;
+            }
+        });
+        let (names, transcript) = (Names::default(), Transcript::default());
+        let mut raw = RawClient::open("test", address, names, transcript, "a.b", std::path::PathBuf::new()).await;
+        raw.set_patience(Duration::from_millis(300));
+        let content = tokio::spawn(client(raw)).await.is_ok();
+        server.abort();
+        content
+    }
+
+    #[tokio::test]
+    async fn a_stream_error_counts_only_when_all_of_it_is_right() {
+        let expects = async |words: String, closes| {
+            judged(words, closes, |mut client: RawClient| async move {
+                client.expect_stream_error("reset").await;
+            })
+            .await
+        };
+        assert!(expects(format!("{HEADER}{RESET}{END}"), true).await);
+        assert!(!expects(format!("{HEADER}{RESET}{END}"), false).await, "the connection stays open");
+        assert!(!expects(format!("{HEADER}{RESET}"), true).await, "no closing tag");
+        assert!(!expects(format!("{HEADER}{END}"), true).await, "no error");
+        assert!(!expects(format!("{HEADER}<message/>{RESET}{END}"), true).await, "something before it");
+        assert!(!expects(format!("{HEADER}{RESET}{END}<message/>"), true).await, "something behind it");
+        assert!(!expects(format!("{HEADER}{}{END}", RESET.replace("reset", "conflict")), true).await, "another error");
+        assert!(!expects(RESET.to_owned(), true).await, "no header before it");
+        assert!(!expects(String::new(), true).await, "nothing at all");
+    }
+
+    #[tokio::test]
+    async fn elements_count_only_when_they_fit_and_come_in_time() {
+        let expects = async |words: &str| {
+            judged(format!("{HEADER}{words}"), false, |mut client: RawClient| async move {
+                client.expect_header().await;
+                client.expect("<message id='{capture:id}'/>").await;
+                assert_eq!(client.captured("id"), "1");
+                client.expect_silence(Duration::from_millis(50)).await;
+            })
+            .await
+        };
+        assert!(expects("<message id='1'/>").await);
+        assert!(expects(" <message id='1'/>\n").await);
+        assert!(!expects("<message id='1'/><message/>").await, "no silence");
+        assert!(!expects("<message id='1' to='a'/>").await, "another attribute");
+        assert!(!expects("<presence/><message id='1'/>").await, "another element before it");
+        assert!(!expects("").await, "nothing");
+        assert!(!expects("<message id='1'").await, "half of it");
+        assert!(!expects("<message id='1'/></stream:stream>").await, "an end is no silence");
+    }
+
+    #[tokio::test]
+    async fn a_barrier_lets_nothing_pass_before_it() {
+        let pong = "<iq type='result' id='kit-ping-1'/>";
+        let barrier = async |words: String| {
+            judged(words, false, |mut client: RawClient| async move {
+                client.expect_header().await;
+                client.barrier().await;
+            })
+            .await
+        };
+        assert!(barrier(format!("{HEADER}{pong}")).await);
+        assert!(barrier(format!("{HEADER}{}", pong.replace("result", "error"))).await);
+        assert!(!barrier(format!("{HEADER}<message/>{pong}")).await);
+        assert!(!barrier(HEADER.to_owned()).await);
+    }
+
+    #[tokio::test]
+    async fn several_elements_may_come_in_any_order() {
+        let expects = async |words: &str| {
+            judged(format!("{HEADER}{words}"), false, |mut client: RawClient| async move {
+                client.expect_header().await;
+                let found = client.expect_in_any_order(&["<presence from='a'/>", "<presence from='{any}'/>"]).await;
+                assert_eq!(found[1].attribute("from"), Some("b"));
+            })
+            .await
+        };
+        assert!(expects("<presence from='a'/><presence from='b'/>").await);
+        assert!(!expects("<presence from='b'/><presence from='c'/>").await);
+        assert!(!expects("<presence from='a'/>").await);
+    }
 
     #[test]
     fn a_stream_error_has_one_condition() {

@@ -195,7 +195,6 @@ async fn c17_xml_declarations_are_what_they_must_be() {
     for bad in [
         "<?xml version='1.1'?>",
         " <?xml version='1.0'?>",
-        "<?xml version='1.0'?><?xml version='1.0'?>",
         "<?xml?>",
         "<?xml encoding='UTF-8' version='1.0'?>",
         "<?xml version='1.0' standalone='maybe'?>",
@@ -204,6 +203,10 @@ async fn c17_xml_declarations_are_what_they_must_be() {
         client.begin_stream(format!("{bad}{rest}")).await;
         client.expect_stream_error("not-well-formed").await;
     }
+    // A second one is a processing instruction in a place and of a name that XML forbids: either word is right.
+    let mut client = scene.connect().await;
+    client.begin_stream(format!("<?xml version='1.0'?>{header}")).await;
+    client.expect_stream_error("not-well-formed|restricted-xml").await;
 }
 
 #[tokio::test]
