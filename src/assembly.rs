@@ -12,13 +12,14 @@ pub const MODULES: &[Plan] = &[
     // accounts and what belongs to them
     waxwing_accounts::PLAN,
     waxwing_register::PLAN,
+    // hears what a client says when it goes, before presence takes it
+    waxwing_basics::PLAN,
     waxwing_roster::PLAN,
     waxwing_presence::PLAN,
     // what is kept when nobody is there
     // waxwing_offline::PLAN,
     // questions to the server
     waxwing_disco::PLAN,
-    waxwing_basics::PLAN,
 ];
 
 /// What the configuration may say about modules.

@@ -21,7 +21,19 @@ pub struct Outgoing {
     speaking: Option<Arc<Notify>>,
 }
 
-impl Note for Outgoing {}
+impl Note for Outgoing {
+    const WRITTEN_AS: Option<&'static str> = Some("presence.directed");
+
+    fn write_down(&self) -> String {
+        self.directed.iter().map(Jid::as_str).collect::<Vec<_>>().join("\n")
+    }
+
+    fn read_back(written: &str) -> Option<Outgoing> {
+        // What was an address once and is none for a newer library is nobody who could be told.
+        let directed = written.lines().filter_map(|address| Jid::new(address).ok()).collect();
+        Some(Outgoing { directed, speaking: None })
+    }
+}
 
 impl Outgoing {
     fn is_empty(&self) -> bool {
@@ -115,5 +127,21 @@ impl Presence {
         // Sent from here, not after the last stage, so that the end of the session comes behind it.
         self.context.house().send(Parcel::new(parcel.stanza.clone(), parcel.origin.clone())).await;
         Ok(Pass::Taken)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_was_told_is_known_after_a_restart() {
+        let addresses = ["room@rooms.lit/me & you", "tybalt@capulet.lit", "ж@x.lit/<>"];
+        let directed: Vec<Jid> = addresses.iter().map(|address| Jid::new(address).expect("an address")).collect();
+        let written = Outgoing { directed: directed.clone(), speaking: Some(Arc::default()) }.write_down();
+        let read = Outgoing::read_back(&written).expect("it reads what it wrote");
+        assert_eq!(read.directed, directed);
+        assert!(read.speaking.is_none());
+        assert!(Outgoing::read_back("").is_some_and(|read| read.is_empty()));
     }
 }
