@@ -86,7 +86,7 @@ struct Inner {
     bytes: usize,
     /// How many deliveries have been put in since the session began.
     put: u64,
-    /// How many of them the writer has taken out.
+    /// How many of them the writer has taken out to write them.
     taken: u64,
     closed: bool,
     /// No more orders are taken: the writer is at its end.
@@ -100,7 +100,7 @@ struct Inner {
 pub struct Progress {
     /// How many were put into the mailbox.
     pub put: u64,
-    /// How many of them the writer has taken out.
+    /// How many of them the writer has taken out to write them.
     pub taken: u64,
 }
 
@@ -210,6 +210,11 @@ impl Mailbox {
         self.changed.notified().await;
     }
 
+    /// Whether the session is at its end: what is put in now goes elsewhere.
+    pub fn is_final(&self) -> bool {
+        self.inner.lock().final_order
+    }
+
     /// Whether an order stands.
     pub(crate) fn has_order(&self) -> bool {
         !self.inner.lock().orders.is_empty()
@@ -240,7 +245,8 @@ impl Mailbox {
     pub(crate) fn take(&self) -> Option<Delivery> {
         let mut inner = self.inner.lock();
         let delivery = inner.waiting.pop_front()?;
-        inner.taken += 1;
+        // What is taken out after the session's end goes elsewhere.
+        inner.taken += u64::from(!inner.final_order);
         inner.bytes = inner.bytes.saturating_sub(delivery.size());
         if inner.waiting.is_empty() {
             // An idle session holds no buffers.

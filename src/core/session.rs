@@ -218,6 +218,11 @@ impl Session {
         self.mailbox.progress()
     }
 
+    /// Whether it is at its end, and is only left in the directory so that what comes goes the same way as what waits.
+    pub fn is_ending(&self) -> bool {
+        self.mailbox.is_final()
+    }
+
     /// How many bytes wait in its mailbox.
     pub fn waiting_bytes(&self) -> usize {
         self.mailbox.bytes()
