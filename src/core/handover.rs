@@ -107,7 +107,8 @@ async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Optio
             }
             continue;
         };
-        let written = fill(session, &mut **wire).await;
+        // In a box while there is something to do, as in the reader.
+        let written = !session.mailbox.is_empty() && Box::pin(fill(session, &mut **wire)).await;
         match flush(session, &mut **wire).await {
             // What came while it waited may have been overheard.
             Ok(Flushed::AtOnce) if !written && !session.mailbox.has_order() => session.mailbox.changed().await,

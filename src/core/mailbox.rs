@@ -215,6 +215,11 @@ impl Mailbox {
         self.inner.lock().final_order
     }
 
+    /// Whether nothing waits.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.inner.lock().waiting.is_empty()
+    }
+
     /// Whether an order stands.
     pub(crate) fn has_order(&self) -> bool {
         !self.inner.lock().orders.is_empty()

@@ -95,14 +95,15 @@ impl Reader {
         }
         self.session.wait_for_detachment(number).await;
         let patience = self.session.host().house().config().limits.close_timeout.get();
-        drain(&self.transport, patience).await;
+        Box::pin(drain(&self.transport, patience)).await;
         drop(self.admission);
     }
 
     async fn read(&mut self) -> Ending {
         let mut pace = Pace::new(&self.session.host().house().config().limits);
         loop {
-            if let Some(ending) = self.take_stanzas(&mut pace).await {
+            // In a box: what a departure needs is large, and an idle session does not carry it.
+            if let Some(ending) = Box::pin(self.take_stanzas(&mut pace)).await {
                 return ending;
             }
             match self.wait_for_bytes().await {
