@@ -7,7 +7,7 @@ use waxwing_core::module::Plan;
 pub const MODULES: &[Plan] = &[
     waxwing_streams::PLAN,
     // may it leave, is it admitted?
-    // waxwing_blocking::PLAN,
+    waxwing_blocking::PLAN,
     waxwing_rates::PLAN,
     // accounts and what belongs to them
     waxwing_accounts::PLAN,
@@ -17,7 +17,7 @@ pub const MODULES: &[Plan] = &[
     waxwing_roster::PLAN,
     waxwing_presence::PLAN,
     // what is kept when nobody is there
-    // waxwing_offline::PLAN,
+    waxwing_offline::PLAN,
     // questions to the server
     waxwing_disco::PLAN,
 ];
