@@ -1,0 +1,194 @@
+//! The table of messages for accounts that are away.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use waxwing_core::address::BareJid;
+use waxwing_core::limits::{ByteSize, Count};
+use waxwing_storage::{Batch, Database, Engine, Migrations, StorageError, migrations, values};
+
+/// The table.
+pub const MIGRATIONS: Migrations = migrations!("offline", "0001_offline");
+
+const NEWEST: &str = "SELECT max(id) FROM offline_messages";
+const FORGET: &str = "DELETE FROM offline_messages WHERE owner = $1";
+/// The sizes of the next messages are in the index; only those that fit into the page are read.
+const PAGE: &str = "SELECT message.id, message.stored_at, message.stanza FROM offline_messages AS message JOIN (
+        SELECT id, size, sum(size) OVER (ORDER BY id) AS total FROM (
+            SELECT id, size FROM offline_messages WHERE owner = $1 AND id > $2 ORDER BY id LIMIT $3
+        ) AS next
+    ) AS page ON page.id = message.id
+    WHERE page.total - page.size < $4 ORDER BY message.id";
+const INSERT: &str = "INSERT INTO offline_messages (id, owner, stored_at, size, stanza) VALUES ($1, $2, $3, $4, $5)
+    ON CONFLICT (id) DO NOTHING";
+const INSERT_MANY: &str = "INSERT INTO offline_messages (id, owner, stored_at, size, stanza)
+    SELECT * FROM UNNEST($1::bigint[], $2::text[], $3::bigint[], $4::bigint[], $5::bytea[])
+    ON CONFLICT (id) DO NOTHING";
+
+/// A message to be kept.
+pub struct Message {
+    /// Sorts by time; the place in the order of delivery.
+    pub id: i64,
+    /// Whose it is.
+    pub owner: BareJid,
+    /// Milliseconds since 1970.
+    pub stored_at: i64,
+    /// The stanza, complete with its namespace.
+    pub stanza: Vec<u8>,
+    /// Whether it was kept before and comes back: it has its place already.
+    pub comes_back: bool,
+    /// Set when the owner's room is used up, and the message was not kept.
+    pub refused: Arc<AtomicBool>,
+}
+
+/// A message that was kept.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// Its place in the order of delivery.
+    pub id: i64,
+    /// Its stanza and when it was stored (milliseconds since 1970), or why it cannot be read.
+    pub content: Result<(i64, Vec<u8>), String>,
+}
+
+/// How much is kept for one account.
+#[derive(Clone, Copy, Debug)]
+pub struct Room {
+    /// Messages.
+    pub messages: Count,
+    /// Bytes of all messages together.
+    pub bytes: ByteSize,
+}
+
+impl Batch<Message> for Room {
+    async fn write(&self, database: &Database, messages: &[Message]) -> Result<(), StorageError> {
+        let mut owners: Vec<&str> = messages.iter().map(|message| message.owner.as_str()).collect();
+        owners.sort_unstable();
+        owners.dedup();
+        let count = match database.engine() {
+            Engine::Sqlite => {
+                "SELECT owner, count(*), CAST(sum(size) AS BIGINT) FROM offline_messages
+                    WHERE owner IN (SELECT value FROM json_each($1)) GROUP BY owner"
+            }
+            Engine::Postgres => {
+                "SELECT owner, count(*), CAST(sum(size) AS BIGINT) FROM offline_messages
+                    WHERE owner = ANY($1) GROUP BY owner"
+            }
+        };
+        let mut transaction = database.begin().await?;
+        let mut used = HashMap::new();
+        for row in transaction.fetch_all(count, values![&owners[..]]).await? {
+            used.insert(row.text(0)?, (row.integer(1)?, row.integer(2)?));
+        }
+        let (kept, refused) = self.divide(messages, used);
+        match database.engine() {
+            Engine::Sqlite => {
+                for message in kept {
+                    let size = size(&message.stanza);
+                    let values = values![message.id, message.owner.as_str(), message.stored_at, size, &message.stanza];
+                    transaction.execute(INSERT, values).await?;
+                }
+            }
+            Engine::Postgres => {
+                let ids: Vec<i64> = kept.iter().map(|message| message.id).collect();
+                let owners: Vec<&str> = kept.iter().map(|message| message.owner.as_str()).collect();
+                let times: Vec<i64> = kept.iter().map(|message| message.stored_at).collect();
+                let sizes: Vec<i64> = kept.iter().map(|message| size(&message.stanza)).collect();
+                let stanzas: Vec<&[u8]> = kept.iter().map(|message| &message.stanza[..]).collect();
+                transaction.execute(INSERT_MANY, values![&ids, &owners, &times, &sizes, &stanzas]).await?;
+            }
+        }
+        transaction.commit().await?;
+        for message in refused {
+            message.refused.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn is_repeatable(&self) -> bool {
+        true
+    }
+
+    fn size(&self, message: &Message) -> usize {
+        message.stanza.len() + 200
+    }
+}
+
+impl Room {
+    /// Which messages are kept and which are refused. `used`: messages and bytes each owner has already.
+    fn divide<'a>(
+        &self,
+        messages: &'a [Message],
+        mut used: HashMap<String, (i64, i64)>,
+    ) -> (Vec<&'a Message>, Vec<&'a Message>) {
+        messages.iter().partition(|message| {
+            let used = used.entry(message.owner.as_str().to_owned()).or_default();
+            let (messages, bytes) = (used.0 + 1, used.1 + size(&message.stanza));
+            let fits = self.messages.allows(usize::try_from(messages).unwrap_or(usize::MAX))
+                && self.bytes.allows(usize::try_from(bytes).unwrap_or(usize::MAX));
+            let is_kept = fits || message.comes_back;
+            if is_kept {
+                *used = (messages, bytes);
+            }
+            is_kept
+        })
+    }
+}
+
+fn size(stanza: &[u8]) -> i64 {
+    i64::try_from(stanza.len()).unwrap_or(i64::MAX)
+}
+
+/// What is read and deleted; writing goes through [`Room`].
+pub struct Store {
+    database: Database,
+}
+
+impl Store {
+    /// The table in this database.
+    pub fn new(database: Database) -> Store {
+        Store { database }
+    }
+
+    /// The greatest id there is; 0 when there is none.
+    pub async fn newest_id(&self) -> Result<i64, StorageError> {
+        match self.database.fetch_optional(NEWEST, values![]).await? {
+            Some(row) => Ok(row.optional_integer(0)?.unwrap_or(0)),
+            None => Ok(0),
+        }
+    }
+
+    /// The oldest messages of an account after the one with the id `after`: one at least if there is one, at most `most`,
+    /// and together hardly more than `bytes`.
+    pub async fn page(&self, owner: &BareJid, after: i64, most: u32, bytes: u32) -> Result<Vec<Kept>, StorageError> {
+        let rows = self.database.fetch_all(PAGE, values![owner.as_str(), after, most, bytes]).await?;
+        let read = rows.iter().map(|row| {
+            let content = || Ok::<_, StorageError>((row.integer(1)?, row.bytes(2)?));
+            Ok(Kept { id: row.integer(0)?, content: content().map_err(|error| error.to_string()) })
+        });
+        read.collect()
+    }
+
+    /// Deletes messages by their ids.
+    pub async fn delete(&self, ids: &[i64]) -> Result<(), StorageError> {
+        if ids.is_empty() {
+            return Ok(());
+        }
+        let sql = match self.database.engine() {
+            Engine::Sqlite => "DELETE FROM offline_messages WHERE id IN (SELECT value FROM json_each($1))",
+            Engine::Postgres => "DELETE FROM offline_messages WHERE id = ANY($1)",
+        };
+        self.database.execute(sql, values![ids]).await?;
+        Ok(())
+    }
+
+    /// Deletes everything of an account.
+    pub async fn forget(&self, owner: &BareJid) -> Result<(), StorageError> {
+        self.database.execute(FORGET, values![owner.as_str()]).await?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "store_tests.rs"]
+mod tests;
