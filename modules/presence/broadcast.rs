@@ -2,6 +2,7 @@
 //! §4.5). And what the server says for it when it is gone without a word.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use waxwing_core::address::Jid;
 use waxwing_core::events::Event;
@@ -61,6 +62,7 @@ impl Presence {
                     // and the others are not told again what they know.
                     let probe = Stanza::presence(PresenceType::Probe).from(session.jid().clone()).to(contact);
                     self.context.send(probe).await;
+                    give_time_to_read(session).await;
                 }
                 breathe(sent).await;
             }
@@ -134,6 +136,20 @@ impl Presence {
             self.context.send(stanza.clone().to(address)).await;
             breathe(sent).await;
         }
+    }
+}
+
+/// A client with a thousand contacts who are there gets as many answers to its probes at once. As long as it reads, it is
+/// not disconnected for that.
+async fn give_time_to_read(session: &Session) {
+    const ROOM: usize = 128 * 1024;
+    const PAUSE: Duration = Duration::from_millis(10);
+    const ATTEMPTS: usize = 100;
+    for _ in 0..ATTEMPTS {
+        if session.room() >= ROOM || session.has_ended() {
+            return;
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }
 

@@ -25,6 +25,7 @@ use waxwing_core::fault::Fault;
 use waxwing_core::module::{Context, Manifest, Module, Phase, Plan, SettingsDescription, StartError, Xep};
 use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::refusal::Refusal;
+use waxwing_core::session::Session;
 use waxwing_core::stages::{Pass, Stage, Standing};
 use waxwing_core::stanza::{IqType, PresenceType, Stanza, element};
 use waxwing_core::xml::{Element, Writer};
@@ -171,4 +172,21 @@ fn payload(version: Option<i64>, items: impl FnOnce(&mut Writer)) -> Result<Elem
     writer.open("query").attribute("xmlns", ROSTER).optional_attribute("ver", version.as_deref());
     items(&mut writer);
     element(writer.finish())
+}
+
+/// Whether so many bytes fit into a session's mailbox, now or when its client has read a little: whoever reads is not
+/// disconnected for having a long roster.
+async fn has_room(session: &Session, bytes: usize) -> bool {
+    const PAUSE: Duration = Duration::from_millis(10);
+    const ATTEMPTS: usize = 200;
+    for _ in 0..ATTEMPTS {
+        if session.room() >= bytes {
+            return true;
+        }
+        if session.has_ended() {
+            return false;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    false
 }

@@ -12,7 +12,7 @@ use waxwing_core::stanza::{IqType, Stanza};
 use crate::item::{Item, Wish, write_removed};
 use crate::rosters::Turn;
 use crate::store::Since;
-use crate::{Roster, payload};
+use crate::{Roster, has_room, payload};
 
 /// A client that was away is told of so many changes one by one; after more it gets the whole roster (§2.6.3).
 const MOST_PUSHES: usize = 50;
@@ -69,6 +69,7 @@ impl Roster {
                 }
             })?;
             let answer = Stanza::result_of(request).with(payload);
+            has_room(session, answer.size()).await;
             if turn.answer(if is_last { i64::MAX } else { roster.version }, || deliver(session, answer)) {
                 turn.remember(&roster.items);
                 break;

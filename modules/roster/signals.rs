@@ -2,7 +2,6 @@
 //! goes on, then everyone hears of what has changed.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use waxwing_core::address::{BareJid, Jid};
 use waxwing_core::events::Event;
@@ -12,14 +11,9 @@ use waxwing_core::session::Session;
 use waxwing_core::stages::Pass;
 use waxwing_core::stanza::{PresenceType, Stanza, StanzaType, element};
 
-use crate::Roster;
 use crate::item::Item;
 use crate::subscription::{Outcome, Sight, Signal, State};
-
-/// How long a client may take to read the requests that waited for it; what does not fit comes at its next login.
-const PATIENCE: Duration = Duration::from_secs(2);
-/// How often it is looked whether there is room again.
-const PAUSE: Duration = Duration::from_millis(20);
+use crate::{Roster, has_room};
 
 /// Which way a signal goes, seen from the account.
 #[derive(Clone, Copy)]
@@ -198,16 +192,10 @@ impl Roster {
                 return;
             }
         };
-        let patience = tokio::time::Instant::now() + PATIENCE;
         for request in requests {
             let Ok(Some(Ok(stanza))) = element(request).map(Stanza::read) else { continue };
-            while session.room() < stanza.size() {
-                if tokio::time::Instant::now() >= patience || session.has_ended() {
-                    return;
-                }
-                tokio::time::sleep(PAUSE).await;
-            }
-            if session.deliver(Parcel::new(stanza, Origin::House)).is_err() {
+            // What does not fit comes at the next login.
+            if !has_room(session, stanza.size()).await || session.deliver(Parcel::new(stanza, Origin::House)).is_err() {
                 return;
             }
         }

@@ -296,3 +296,21 @@ async fn c87_a_thousand_contacts_cost_one_look_at_the_roster() {
     romeo.dies().await;
     assert_eq!(world.looks() - before, 2);
 }
+
+/// Everyone a client asks after answers at once: more than its mailbox holds, and it is not disconnected for that.
+#[tokio::test]
+async fn c87_many_who_are_there_do_not_drown_a_client_that_reads() {
+    let names: Vec<String> = (0..100).map(|number| format!("c{number}")).collect();
+    let mut contacts: Vec<(&str, &str, &str)> = names.iter().map(|name| ("romeo", name.as_str(), "to")).collect();
+    contacts.extend(names.iter().map(|name| (name.as_str(), "romeo", "from")));
+    let world = World::new("crowd.lit", &contacts).await;
+    let mut crowd = Vec::new();
+    for name in &names {
+        let client = world.session(name, "x").await;
+        client.says(&format!("<presence><status>{}</status></presence>", "x".repeat(50_000))).await;
+        crowd.push(client);
+    }
+    let romeo = world.online("romeo", "orchard").await;
+    assert_eq!(romeo.heard().await.len(), 1 + names.len());
+    assert!(!romeo.session.has_ended());
+}
