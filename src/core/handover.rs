@@ -327,7 +327,7 @@ async fn suspend(session: &Arc<Session>, wire: Option<Box<dyn Wire>>, last_words
 
 /// What a session could not be given goes forward: to another device or to what keeps it, else back to its sender.
 pub(crate) async fn keep(host: &Arc<Host>, mut parcel: Parcel) {
-    if parcel.notes.get::<ForThisSession>().is_some() {
+    if parcel.notes.find::<ForThisSession>().is_some() {
         return;
     }
     parcel.recipients.clear();

@@ -77,7 +77,7 @@ impl Notes {
     }
 
     /// The note of this type, also one that was only written down until now.
-    pub(crate) fn find<N: Note>(&mut self) -> Option<&mut N> {
+    pub fn find<N: Note>(&mut self) -> Option<&mut N> {
         let position = self.position::<N>()?;
         (*self.0[position]).any_mut().downcast_mut()
     }
@@ -115,14 +115,14 @@ impl Notes {
     }
 
     /// Every note that has a name, written down.
-    pub(crate) fn write_down(&self) -> Vec<(String, String)> {
+    pub fn write_down(&self) -> Vec<(String, String)> {
         let not_asked_for = self.get::<Written>().map(|written| written.0.clone()).unwrap_or_default();
         let written = self.0.iter().filter_map(|note| (**note).written());
         written.map(|(name, text)| (name.to_owned(), text)).chain(not_asked_for).collect()
     }
 
     /// Notes that were written down; each is read when it is asked for.
-    pub(crate) fn written(notes: Vec<(String, String)>) -> Notes {
+    pub fn written(notes: Vec<(String, String)>) -> Notes {
         if notes.is_empty() { Notes::default() } else { Notes(vec![Box::new(Written(notes))]) }
     }
 }

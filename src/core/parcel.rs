@@ -49,7 +49,13 @@ pub struct Parcel {
 #[derive(Clone, Copy, Debug)]
 pub struct ForThisSession;
 
-impl Note for ForThisSession {}
+impl Note for ForThisSession {
+    const WRITTEN_AS: Option<&'static str> = Some("for-this-session");
+
+    fn read_back(_: &str) -> Option<ForThisSession> {
+        Some(ForThisSession)
+    }
+}
 
 impl Parcel {
     /// A parcel at the beginning of its way.

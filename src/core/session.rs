@@ -190,6 +190,11 @@ impl Session {
         self.notes.lock().find::<N>().cloned()
     }
 
+    /// Writes a module's own note down, in place of an older one of its type.
+    pub fn put_note<N: Note>(&self, note: N) {
+        self.notes.lock().put(note);
+    }
+
     /// Takes a module's own note away.
     pub fn take_note<N: Note>(&self) -> Option<N> {
         self.notes.lock().take()
