@@ -89,14 +89,24 @@ pub fn check(password: &str, name: &str, host: &str, minimum: usize, forbidden: 
     if prepared.chars().count() < minimum {
         return Err(format!("a password has {minimum} characters at least"));
     }
-    let lower = prepared.to_lowercase();
-    if lower == name || lower.strip_suffix(host).and_then(|rest| rest.strip_suffix('@')) == Some(name) {
-        return Err("the password is the name of the account".to_owned());
+    if is_hardly_more_than(&prepared.to_lowercase(), name, host, minimum) {
+        return Err("the password is hardly more than the name of the account".to_owned());
     }
     if forbidden.holds(&prepared) {
         return Err("the password is among the first that are guessed".to_owned());
     }
     Ok(())
+}
+
+/// Whether less than half a password is left when the name and the host are taken out of it.
+fn is_hardly_more_than(password: &str, name: &str, host: &str, minimum: usize) -> bool {
+    // In a name of one or two letters there is nothing to be found again.
+    let is_name = password == name
+        || name.chars().count() > 2 && {
+            let rest = password.replace(host, "").replace(name, "");
+            rest.len() < password.len() && rest.chars().count() * 2 < minimum
+        };
+    is_name || password.strip_suffix(host).and_then(|rest| rest.strip_suffix('@')) == Some(name)
 }
 
 /// Does the work of PBKDF2, as many pieces at a time as there are processors; the others wait.
@@ -168,7 +178,12 @@ mod tests {
         for password in ["Juliet.Capulet", "juliet.capulet@verona.lit", "Password123", "1234567890", "QWERTYUIOP"] {
             assert!(judged(password).is_err(), "{password}");
         }
-        assert!(judged("juliet.capulet loves").is_ok());
+        for password in ["juliet.capuletjuliet.capulet", "Juliet.Capulet123", "1juliet.capulet@verona.lit!"] {
+            assert!(judged(password).unwrap_err().contains("hardly more"), "{password}");
+        }
+        assert!(judged("juliet.capulet loves").is_ok() && judged("correct horse").is_ok());
+        let short_name = |password| check(password, "al", "verona.lit", 10, &Forbidden::load(None).unwrap());
+        assert!(short_name("all is well").is_ok() && short_name("al@verona.lit").is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use waxwing_core::address::BareJid;
 use waxwing_core::fault::Fault;
 use waxwing_core::module::Context;
@@ -23,6 +24,8 @@ use crate::store::{Kept, Store};
 const PAGE_MESSAGES: u32 = 200;
 /// How many bytes make a page: a part of what may wait for one client, so that other stanzas have room.
 const PAGE_BYTES: u32 = 256 * 1024;
+/// How long a client that has just come waits for the first page.
+const FIRST_PAGE: Duration = Duration::from_secs(1);
 /// Between two attempts while the database is away.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The shortest and the longest time between two looks whether a client has read.
@@ -37,6 +40,9 @@ pub struct WasKept {
     pub stored_at: i64,
 }
 impl Note for WasKept {}
+
+/// Nothing is ever sent: that the sender is gone says it all.
+pub enum Begun {}
 
 /// What delivery works with.
 pub struct Delivery {
@@ -60,21 +66,34 @@ impl Patience {
 }
 
 impl Delivery {
-    /// A session that messages can go to now gets what is kept for its account, after those that asked before.
-    pub fn begin(self: &Arc<Delivery>, session: &Arc<Session>) {
-        if self.depots.want(session) {
-            let (delivery, account) = (self.clone(), session.account().clone());
-            self.context.house().tasks().spawn(async move {
-                while let Some(session) = delivery.depots.next(&account) {
-                    delivery.deliver(&account, &session).await;
-                    delivery.depots.done(&session);
-                }
-            });
+    /// A session that messages can go to now gets what is kept for its account, after those that asked before. What is
+    /// given back ends when its first page is in the mailbox; none when others come before it.
+    pub fn begin(self: &Arc<Delivery>, session: &Arc<Session>) -> Option<oneshot::Receiver<Begun>> {
+        if !self.depots.want(session) {
+            return None;
+        }
+        let (delivery, account) = (self.clone(), session.account().clone());
+        let (begun, has_begun) = oneshot::channel();
+        self.context.house().tasks().spawn(async move {
+            let mut begun = Some(begun);
+            while let Some(session) = delivery.depots.next(&account) {
+                delivery.deliver(&account, &session, begun.take()).await;
+                delivery.depots.done(&session);
+            }
+        });
+        Some(has_begun)
+    }
+
+    /// Like [`Delivery::begin`], and waits for the first page, but not for long: whatever else is said to the client
+    /// comes after what was kept for it, if there is not much of it.
+    pub async fn begin_and_wait(self: &Arc<Delivery>, session: &Arc<Session>) {
+        if let Some(begun) = self.begin(session) {
+            let _ = tokio::time::timeout(FIRST_PAGE, begun).await;
         }
     }
 
     /// Delivers everything there is to one session, until it has all or is not open any more.
-    async fn deliver(&self, account: &BareJid, session: &Arc<Session>) {
+    async fn deliver(&self, account: &BareJid, session: &Arc<Session>, mut begun: Option<oneshot::Sender<Begun>>) {
         let mut unreadable = 0;
         let mut patience = Patience::new();
         while is_open(session) {
@@ -82,6 +101,7 @@ impl Delivery {
             match self.store.page(account, unreadable, PAGE_MESSAGES, PAGE_BYTES).await {
                 Err(error) => {
                     tracing::debug!(%account, %error, "offline.not_read");
+                    begun = None;
                     self.pause().await;
                 }
                 Ok(page) if page.is_empty() => match self.depots.has_all(session, stored) {
@@ -91,7 +111,7 @@ impl Delivery {
                 },
                 Ok(page) => {
                     patience = Patience::new();
-                    unreadable = self.hand_over(account, session, page).await.unwrap_or(unreadable);
+                    unreadable = self.hand_over(account, session, page, begun.take()).await.unwrap_or(unreadable);
                 }
             }
             if self.context.house().stopped().is_cancelled() {
@@ -101,7 +121,13 @@ impl Delivery {
     }
 
     /// Delivers one page, and deletes of it what was taken. Gives back the last message that cannot be read.
-    async fn hand_over(&self, account: &BareJid, session: &Arc<Session>, page: Vec<Kept>) -> Option<i64> {
+    async fn hand_over(
+        &self,
+        account: &BareJid,
+        session: &Arc<Session>,
+        page: Vec<Kept>,
+        begun: Option<oneshot::Sender<Begun>>,
+    ) -> Option<i64> {
         let mut unreadable = None;
         let mut delivered = Vec::with_capacity(page.len());
         for Kept { id, content } in page {
@@ -117,6 +143,7 @@ impl Delivery {
                 }
             }
         }
+        drop(begun);
         let all = session.progress().put;
         let mut patience = Patience::new();
         while session.progress().taken < all && !session.has_ended() {

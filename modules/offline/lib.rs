@@ -94,7 +94,7 @@ impl Module for Offline {
     async fn hear(&self, event: &Event) {
         match event {
             Event::Available { session, .. } | Event::SessionResumed { session, .. } if is_open(session) => {
-                self.delivery.begin(session);
+                self.delivery.begin_and_wait(session).await;
             }
             Event::AccountRemoved(account) => {
                 if let Err(error) = self.delivery.forget_account(account).await {

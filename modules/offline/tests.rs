@@ -226,6 +226,7 @@ fn c70_what_is_kept_comes_once_in_order_and_stamped() {
         chat(&romeo, "juliet@verona.lit", &words("a", 30..31), 10).await;
         assert_eq!(stored(&house).await, 31, "a negative priority gets nothing");
         available(&juliet, 0).await;
+        assert_eq!(juliet.progress().put, 32, "with the welcome everything is in the mailbox before anything else");
         juliet_reads.reads(&words("a", 0..31)).await;
         until_stored(&house, 0).await;
         let read = juliet_reads.0.lock().read.clone();
