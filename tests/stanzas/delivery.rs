@@ -3,6 +3,7 @@
 use waxwing_testkit::{Element, RawClient, Scene};
 
 use crate::common::SERVER;
+use crate::offline::come_online;
 
 /// How Juliet is there.
 #[derive(Clone, Copy, Debug)]
@@ -103,7 +104,7 @@ async fn cell(juliet: Juliet, to: &str, of_type: &str, outcome: Outcome) {
         Offline => {
             assert!(took.is_empty() && heard_nothing, "{took:?} {answers:?}");
             let mut next = scene.session("juliet/next").await;
-            let came = next.go_online(0).await;
+            let came = come_online(&mut romeo, &mut next, 0).await;
             let stored: Vec<_> = came.iter().filter(|stanza| is_the_message(stanza)).collect();
             assert_eq!(stored.len(), 1, "{came:?}");
             assert!(stored[0].child_in("urn:xmpp:delay", "delay").is_some(), "{}", stored[0]);
@@ -116,7 +117,7 @@ async fn cell(juliet: Juliet, to: &str, of_type: &str, outcome: Outcome) {
     // What was delivered or refused is not kept as well.
     if !matches!((outcome, juliet), (Offline, _) | (_, Nobody)) {
         let mut next = scene.session("juliet/next").await;
-        let came = next.go_online(0).await;
+        let came = come_online(&mut romeo, &mut next, 0).await;
         assert!(!came.iter().any(is_the_message), "it was kept as well: {came:?}");
     }
 }

@@ -3,6 +3,7 @@
 use waxwing_testkit::{RawClient, Scene};
 
 use crate::common::SERVER;
+use crate::offline::come_online;
 
 /// Sends a stanza to an address and gives what comes back, with the address taken out.
 async fn answers(scene: &Scene, romeo: &mut RawClient, stanza: &str, to: &str) -> Vec<String> {
@@ -103,6 +104,6 @@ async fn c66_an_unknown_type_of_message_is_a_normal_one() {
     juliet.barrier().await;
     // Stored like a normal one for who is offline.
     let mut offline = scene.session("offline/x").await;
-    let came = offline.go_online(0).await;
+    let came = come_online(&mut romeo, &mut offline, 0).await;
     assert!(came.iter().any(|stanza| stanza.attribute("id") == Some("3")), "{came:?}");
 }

@@ -79,7 +79,7 @@ async fn c23_half_a_stanza_has_no_effect() {
 
 #[tokio::test]
 async fn c24_a_peer_that_is_gone_is_found_out_and_a_quiet_one_is_left_alone() {
-    let server = TestServer::start(options().toml("[limits]\nping_after = '300ms'\nping_timeout = '700ms'")).await;
+    let server = TestServer::start(options().toml("[limits]\nping_after = '500ms'\nping_timeout = '1500ms'")).await;
     let scene = server.scene();
     let mut gone = scene.session("romeo/orchard").await;
     let mut quiet = scene.session("juliet/balcony").await;

@@ -221,7 +221,7 @@ async fn c33_alpn_names_the_protocol() {
 
 #[tokio::test]
 async fn c30_a_client_that_never_begins_tls_is_not_kept() {
-    let server = TestServer::start(options().toml("[limits]\nunauthenticated_timeout = '300ms'")).await;
+    let server = TestServer::start(options().toml("[limits]\nunauthenticated_timeout = '1s'")).await;
     let scene = server.scene();
     let mut silent = scene.connect().await;
     let mut slow = scene.connect().await;
@@ -229,7 +229,7 @@ async fn c30_a_client_that_never_begins_tls_is_not_kept() {
     slow.send(STARTTLS).await;
     slow.expect("<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await;
     for client in [&mut silent, &mut slow] {
-        client.set_patience(Duration::from_secs(3));
+        client.set_patience(Duration::from_secs(6));
     }
     assert!(!String::from_utf8_lossy(&slow.rest().await).contains('<'));
     silent.rest().await;
