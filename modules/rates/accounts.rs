@@ -27,11 +27,7 @@ pub(crate) struct Accounts {
 impl Accounts {
     /// An empty table for about so many accounts.
     pub(crate) fn new(most: usize) -> Accounts {
-        Accounts {
-            newer: HashMap::new(),
-            older: HashMap::new(),
-            bound: most.div_ceil(2).max(1),
-        }
+        Accounts { newer: HashMap::new(), older: HashMap::new(), bound: most.div_ceil(2).max(1) }
     }
 
     /// What is remembered of this account, from now on among the newer.

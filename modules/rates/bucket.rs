@@ -20,9 +20,7 @@ impl Bucket {
         if rate.is_unlimited() || each.is_zero() {
             return true;
         }
-        let missing = self
-            .full_at
-            .map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
+        let missing = self.full_at.map_or(Duration::ZERO, |full_at| full_at.saturating_duration_since(now));
         if missing + each > period {
             return false;
         }
@@ -54,10 +52,7 @@ mod tests {
             let refilled = taken(&mut bucket, rate, half);
             assert!(refilled.abs_diff(amount as usize / 2) <= 1, "{refilled} of {amount}");
             // A long silence fills it up to the amount and no further.
-            assert_eq!(
-                taken(&mut bucket, rate, start + Duration::from_secs(9_000)),
-                amount as usize
-            );
+            assert_eq!(taken(&mut bucket, rate, start + Duration::from_secs(9_000)), amount as usize);
         }
     }
 

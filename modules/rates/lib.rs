@@ -28,24 +28,14 @@ use accounts::Accounts;
 use bucket::Bucket;
 
 /// The module as the assembly lists it.
-pub const PLAN: Plan = Plan {
-    manifest: &MANIFEST,
-    start: |context| Box::pin(start(context)),
-};
+pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(start(context)) };
 
 /// What the module is.
 pub static MANIFEST: Manifest = Manifest {
     name: "rates",
     summary: "refuses presence, subscription requests and new recipients beyond the limits",
-    xeps: &[Xep::partial(
-        205,
-        "1.0.1",
-        "limits of one account; those of a connection are in streams",
-    )],
-    stages: &[Standing {
-        stage: Stage::Vet,
-        kinds: &[Kind::Message, Kind::Presence],
-    }],
+    xeps: &[Xep::partial(205, "1.0.1", "limits of one account; those of a connection are in streams")],
+    stages: &[Standing { stage: Stage::Vet, kinds: &[Kind::Message, Kind::Presence] }],
     settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY
 };
@@ -62,9 +52,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            tracked_accounts: Count::of(20_000),
-        }
+        Self { tracked_accounts: Count::of(20_000) }
     }
 }
 
@@ -80,11 +68,7 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
         aging.lock().age();
         std::future::ready(())
     });
-    Ok(Arc::new(Rates {
-        context,
-        accounts,
-        hasher: RandomState::new(),
-    }))
+    Ok(Arc::new(Rates { context, accounts, hasher: RandomState::new() }))
 }
 
 struct Rates {
@@ -104,9 +88,7 @@ impl Module for Rates {
     async fn pass(&self, _: Stage, parcel: &mut Parcel) -> Result<Pass, Refusal> {
         let config = self.context.config();
         match parcel.origin.session() {
-            Some(session) => self
-                .judge(session, parcel, &config.limits, Instant::now())
-                .map(|()| Pass::Onward),
+            Some(session) => self.judge(session, parcel, &config.limits, Instant::now()).map(|()| Pass::Onward),
             None => Ok(Pass::Onward),
         }
     }
@@ -119,18 +101,12 @@ impl Rates {
             // Presence to one address joins a room; who leaves may always leave.
             (StanzaType::Presence(PresenceType::Available), None) => {
                 let rate = limits.presences;
-                (
-                    session.with_note(|presences: &mut Presences| presences.0.take(rate, now)),
-                    "presence is changed",
-                )
+                (session.with_note(|presences: &mut Presences| presences.0.take(rate, now)), "presence is changed")
             }
             (StanzaType::Presence(PresenceType::Subscribe), _) => {
                 let mut accounts = self.accounts.lock();
                 let account = accounts.account(session.account());
-                (
-                    account.subscriptions.take(limits.subscriptions, now),
-                    "subscriptions are requested",
-                )
+                (account.subscriptions.take(limits.subscriptions, now), "subscriptions are requested")
             }
             (StanzaType::Message(of), Some(to)) if of != MessageType::Error => {
                 let recipient = to.to_bare();
@@ -140,10 +116,7 @@ impl Rates {
                 let recipient = self.hasher.hash_one(&recipient);
                 let mut accounts = self.accounts.lock();
                 let account = accounts.account(session.account());
-                (
-                    account.recipients.admit(recipient, limits.recipients, now),
-                    "new addresses are written to",
-                )
+                (account.recipients.admit(recipient, limits.recipients, now), "new addresses are written to")
             }
             _ => return Ok(()),
         };
@@ -152,8 +125,6 @@ impl Rates {
         }
         tracing::debug!(session = %session.jid(), limit, "rates.refused");
         // It is as right as it was, only too early.
-        Err(Refusal::policy_violation()
-            .of_type(ErrorType::Wait)
-            .saying(format!("{limit} too often, try again later")))
+        Err(Refusal::policy_violation().of_type(ErrorType::Wait).saying(format!("{limit} too often, try again later")))
     }
 }
