@@ -53,8 +53,9 @@
 //! [`RawClient::barrier`] is a ping and its answer: the server has done all that this client sent, and nothing has come.
 //! The server hands a stanza to its recipients before it looks at the sender's next, so `romeo.barrier()` and then
 //! `juliet.barrier()` proves that Juliet got nothing of what Romeo has sent. [`RawClient::drain`] is the same and gives
-//! back what came. What was kept offline may come a moment later: wait for it, do not drain. Every other wait is bounded by 5 seconds ([`RawClient::set_patience`]), and every failure shows the
-//! place in the test, the whole conversation, and the server's last log lines (`WAXWING_TEST_LOG=debug` for more).
+//! back what came. What was kept offline may come a moment later: wait for it, do not drain. Every other wait is bounded
+//! by 5 seconds ([`RawClient::set_patience`]), and every failure shows the place in the test, the whole conversation, and
+//! the server's last log lines (`WAXWING_TEST_LOG=debug` for more).
 //!
 //! # Ends
 //! [`RawClient::expect_stream_error`] checks our header first, the error, the closing tag, and the end of the connection
