@@ -75,6 +75,25 @@ impl Archives {
         }
     }
 
+    /// The number of an archive in the database; the archive is made when there is none.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    pub async fn number_of(&self, owner: &BareJid) -> Result<i64, StorageError> {
+        Ok(self.find_or_make(owner).await?.number)
+    }
+
+    /// Waits until the words of everything that was stored can be searched.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    pub async fn finish_search(&self) -> Result<(), StorageError> {
+        match &self.indexer {
+            Some(indexer) => indexer.read_everything().await,
+            None => Ok(()),
+        }
+    }
+
     /// The host.
     pub(crate) fn host(&self) -> &str {
         &self.host
@@ -110,7 +129,10 @@ impl Archives {
     }
 
     /// Stores a message; when it returns, the message is committed.
-    pub(crate) async fn put(&self, owner: &BareJid, item: Item<'_>) -> Result<(ArchiveId, Option<Turn>), StorageError> {
+    ///
+    /// # Errors
+    /// What storage failed with.
+    pub async fn put(&self, owner: &BareJid, item: Item<'_>) -> Result<(ArchiveId, Option<Turn>), StorageError> {
         let archive = self.find_or_make(owner).await?.number;
         let Item { peer, is_outgoing, stanza, in_turn } = item;
         self.writer

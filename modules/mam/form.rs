@@ -66,7 +66,8 @@ impl Filter {
             }
             let known =
                 matches!(name, "FORM_TYPE" | "with" | "start" | "end" | "after-id" | "before-id" | "include-groupchat");
-            if !known && !(search && name == FULL_TEXT) {
+            let offered = known || search && name == FULL_TEXT;
+            if !offered {
                 return Err(Refusal::feature_not_implemented().saying(format!("the field {name:?} is not offered")));
             }
             let Some(value) = single(field)? else { continue };

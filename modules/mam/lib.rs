@@ -48,7 +48,7 @@ use form::MAM;
 pub use paging::Window;
 use preferences::{Preferences, Verdict};
 pub use settings::{Keep, Settings};
-pub use store::{MIGRATIONS, Peer, Store};
+pub use store::{MIGRATIONS, NewMessage, Page, PageRow, Peer, Shelf, Store};
 use turns::Turn;
 pub use writer::NextId;
 

@@ -158,6 +158,15 @@ impl Indexer {
         Ok(())
     }
 
+    /// Reads everything from the archive that is not known to be there, and writes what waits.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    pub async fn read_everything(&self) -> Result<(), StorageError> {
+        self.waiting.lock().behind = true;
+        self.work().await
+    }
+
     /// Reads what was stored since the words were last known to be there.
     async fn catch_up(&self) -> Result<(), StorageError> {
         let mut done = self.store.begin_texts(self.cursor()).await?;

@@ -23,21 +23,33 @@ const NEWEST: &str = "\
     SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
     FROM mam_messages WHERE archive = $1 AND id > $2 AND id < $3 ORDER BY id DESC LIMIT $4";
-const OLDEST_WITH: &str = "\
+// SQLite, which gathers no statistics by itself, has to be told which of two indexes leads to few rows.
+const OLDEST_WITH_POSTGRES: &str = "\
     SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
-    FROM mam_messages WHERE archive = $1 AND peer = $9 AND id > $2 AND id < $3 AND ($10 = '' OR resource = $10) \
-    ORDER BY id LIMIT $4";
-const NEWEST_WITH: &str = "\
+    FROM mam_messages WHERE archive = $1 AND peer = $9 AND id > $2 AND id < $3 \
+    AND ($10 = '' OR resource = $10) ORDER BY id LIMIT $4";
+const NEWEST_WITH_POSTGRES: &str = "\
     SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
-    FROM mam_messages WHERE archive = $1 AND peer = $9 AND id > $2 AND id < $3 AND ($10 = '' OR resource = $10) \
-    ORDER BY id DESC LIMIT $4";
+    FROM mam_messages WHERE archive = $1 AND peer = $9 AND id > $2 AND id < $3 \
+    AND ($10 = '' OR resource = $10) ORDER BY id DESC LIMIT $4";
+const OLDEST_WITH_SQLITE: &str = "\
+    SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
+    (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
+    FROM mam_messages INDEXED BY mam_messages_of_peer WHERE archive = $1 AND peer = $9 AND id > $2 AND id < $3 \
+    AND ($10 = '' OR resource = $10) ORDER BY id LIMIT $4";
+const NEWEST_WITH_SQLITE: &str = "\
+    SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
+    (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
+    FROM mam_messages INDEXED BY mam_messages_of_peer WHERE archive = $1 AND peer = $9 AND id > $2 AND id < $3 \
+    AND ($10 = '' OR resource = $10) ORDER BY id DESC LIMIT $4";
 const COUNT: &str = "SELECT count(*) FROM \
     (SELECT 1 AS one FROM mam_messages WHERE archive = $1 AND id > $2 AND id < $3 LIMIT $4) AS counted";
-const COUNT_WITH: &str = "SELECT count(*) FROM \
-    (SELECT 1 AS one FROM mam_messages WHERE archive = $1 AND peer = $5 AND id > $2 AND id < $3 \
-    AND ($6 = '' OR resource = $6) LIMIT $4) AS counted";
+const COUNT_WITH_POSTGRES: &str = "SELECT count(*) FROM (SELECT 1 AS one FROM mam_messages \
+    WHERE archive = $1 AND peer = $5 AND id > $2 AND id < $3 AND ($6 = '' OR resource = $6) LIMIT $4) AS counted";
+const COUNT_WITH_SQLITE: &str = "SELECT count(*) FROM (SELECT 1 AS one FROM mam_messages INDEXED BY mam_messages_of_peer \
+    WHERE archive = $1 AND peer = $5 AND id > $2 AND id < $3 AND ($6 = '' OR resource = $6) LIMIT $4) AS counted";
 
 const HOW_MANY_POSTGRES: &str = "SELECT count(*) FROM mam_messages WHERE archive = $1 AND id = ANY($2)";
 const HOW_MANY_SQLITE: &str =
@@ -56,7 +68,10 @@ const SIZES_SQLITE: &str = "SELECT id, length(stanza), CASE WHEN length(stanza) 
 
 const ENDS: &str = "SELECT (SELECT id FROM mam_messages WHERE archive = $1 ORDER BY id LIMIT 1), \
     (SELECT id FROM mam_messages WHERE archive = $1 ORDER BY id DESC LIMIT 1)";
-const REFERRED: &str = "SELECT id FROM mam_messages WHERE archive = $1 AND peer = $2 AND reference = $3 LIMIT 8";
+const REFERRED_POSTGRES: &str =
+    "SELECT id FROM mam_messages WHERE archive = $1 AND peer = $2 AND reference = $3 LIMIT 8";
+const REFERRED_SQLITE: &str = "SELECT id FROM mam_messages INDEXED BY mam_messages_of_peer \
+    WHERE archive = $1 AND peer = $2 AND reference = $3 LIMIT 8";
 const REPLACE: &str = "UPDATE mam_messages SET stanza = $3 WHERE archive = $1 AND id = $2";
 
 // The index over all messages has an expression of its own on PostgreSQL (see the migration).
@@ -166,7 +181,10 @@ impl Store {
                 self.0.fetch_all(sql, values![archive, low, high, limit, a, b, c, d]).await?
             }
             Some(Peer { bare, resource }) => {
-                let sql = if newest { NEWEST_WITH } else { OLDEST_WITH };
+                let sql = match newest {
+                    true => self.either(NEWEST_WITH_POSTGRES, NEWEST_WITH_SQLITE),
+                    false => self.either(OLDEST_WITH_POSTGRES, OLDEST_WITH_SQLITE),
+                };
                 self.0.fetch_all(sql, values![archive, low, high, limit, a, b, c, d, bare, resource]).await?
             }
         };
@@ -185,7 +203,8 @@ impl Store {
         let row = match peer {
             None => self.0.fetch_optional(COUNT, values![archive, low, high, most]).await?,
             Some(Peer { bare, resource }) => {
-                self.0.fetch_optional(COUNT_WITH, values![archive, low, high, most, bare, resource]).await?
+                let sql = self.either(COUNT_WITH_POSTGRES, COUNT_WITH_SQLITE);
+                self.0.fetch_optional(sql, values![archive, low, high, most, bare, resource]).await?
             }
         };
         number(row)
@@ -234,7 +253,10 @@ impl Store {
 
     /// The few messages with this peer and this reference.
     pub async fn referred(&self, archive: i64, peer: &str, reference: i64) -> Result<Vec<i64>, StorageError> {
-        let rows = self.0.fetch_all(REFERRED, values![archive, peer, reference]).await?;
+        let rows = self
+            .0
+            .fetch_all(self.either(REFERRED_POSTGRES, REFERRED_SQLITE), values![archive, peer, reference])
+            .await?;
         rows.iter().map(|row| row.integer(0)).collect()
     }
 

@@ -10,39 +10,39 @@ use super::messages::{four, limit, page_of};
 use super::{Page, Peer, Store};
 use crate::paging::Window;
 
-// The same columns as a page without words. The words are looked up first and by themselves on PostgreSQL, so that no
-// wrong guess of how rare they are becomes a walk through the whole table.
+// The same columns as a page without words. Both engines are made to look up the words first, so that no wrong guess of
+// how rare they are becomes a walk through an archive.
 const OLDEST_POSTGRES: &str = "WITH found AS MATERIALIZED (SELECT id AS number FROM mam_texts \
     WHERE words @@ (plainto_tsquery(CAST($11 AS REGCONFIG), $12) && CAST($13 AS TSQUERY)) \
-    AND numnode(plainto_tsquery(CAST($11 AS REGCONFIG), $12)) > 0 AND id > $2 AND id < $3) \
+    AND numnode(plainto_tsquery(CAST($11 AS REGCONFIG), $12)) > 0 AND id > $2 AND id < $3 ORDER BY id LIMIT CASE WHEN $9 = '' THEN $4 END) \
     SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
     FROM found JOIN mam_messages ON archive = $1 AND id = number \
     WHERE ($9 = '' OR peer = $9) AND ($10 = '' OR resource = $10) ORDER BY id LIMIT $4";
 const NEWEST_POSTGRES: &str = "WITH found AS MATERIALIZED (SELECT id AS number FROM mam_texts \
     WHERE words @@ (plainto_tsquery(CAST($11 AS REGCONFIG), $12) && CAST($13 AS TSQUERY)) \
-    AND numnode(plainto_tsquery(CAST($11 AS REGCONFIG), $12)) > 0 AND id > $2 AND id < $3) \
+    AND numnode(plainto_tsquery(CAST($11 AS REGCONFIG), $12)) > 0 AND id > $2 AND id < $3 ORDER BY id DESC LIMIT CASE WHEN $9 = '' THEN $4 END) \
     SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
     FROM found JOIN mam_messages ON archive = $1 AND id = number \
     WHERE ($9 = '' OR peer = $9) AND ($10 = '' OR resource = $10) ORDER BY id DESC LIMIT $4";
 const OLDEST_SQLITE: &str = "SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
-    FROM mam_texts JOIN mam_messages ON id = mam_texts.rowid \
+    FROM mam_texts CROSS JOIN mam_messages ON id = mam_texts.rowid \
     WHERE mam_texts MATCH $11 AND mam_texts.rowid > $2 AND mam_texts.rowid < $3 AND mam_messages.archive = $1 \
     AND ($9 = '' OR peer = $9) AND ($10 = '' OR resource = $10) ORDER BY mam_texts.rowid LIMIT $4";
 const NEWEST_SQLITE: &str = "SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
     (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
-    FROM mam_texts JOIN mam_messages ON id = mam_texts.rowid \
+    FROM mam_texts CROSS JOIN mam_messages ON id = mam_texts.rowid \
     WHERE mam_texts MATCH $11 AND mam_texts.rowid > $2 AND mam_texts.rowid < $3 AND mam_messages.archive = $1 \
     AND ($9 = '' OR peer = $9) AND ($10 = '' OR resource = $10) ORDER BY mam_texts.rowid DESC LIMIT $4";
 const COUNT_POSTGRES: &str = "WITH found AS MATERIALIZED (SELECT id AS number FROM mam_texts \
     WHERE words @@ (plainto_tsquery(CAST($7 AS REGCONFIG), $8) && CAST($9 AS TSQUERY)) \
-    AND numnode(plainto_tsquery(CAST($7 AS REGCONFIG), $8)) > 0 AND id > $2 AND id < $3) \
+    AND numnode(plainto_tsquery(CAST($7 AS REGCONFIG), $8)) > 0 AND id > $2 AND id < $3 LIMIT CASE WHEN $5 = '' THEN $4 END) \
     SELECT count(*) FROM (SELECT 1 AS one FROM found JOIN mam_messages ON archive = $1 AND id = number \
     WHERE ($5 = '' OR peer = $5) AND ($6 = '' OR resource = $6) LIMIT $4) AS counted";
 const COUNT_SQLITE: &str = "SELECT count(*) FROM (SELECT 1 AS one \
-    FROM mam_texts JOIN mam_messages ON id = mam_texts.rowid \
+    FROM mam_texts CROSS JOIN mam_messages ON id = mam_texts.rowid \
     WHERE mam_texts MATCH $7 AND mam_texts.rowid > $2 AND mam_texts.rowid < $3 AND mam_messages.archive = $1 \
     AND ($5 = '' OR peer = $5) AND ($6 = '' OR resource = $6) LIMIT $4) AS counted";
 
