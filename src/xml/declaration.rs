@@ -41,6 +41,7 @@ pub(crate) fn read(input: &[u8]) -> Result<Beginning, XmlError> {
     match input.get(START.len()) {
         None => return Ok(Beginning::Unclear),
         Some(byte) if characters::is(*byte, SPACE) => {}
+        Some(b'?') => return Err(MALFORMED),
         Some(_) => return Err(INSTRUCTION),
     }
     let window = &input[..input.len().min(MOST_BYTES)];
@@ -136,7 +137,7 @@ mod tests {
             ("<?xmlversion='1.0'?>", restricted),
             ("<?XML version='1.0'?>", restricted),
             ("<?php ?>", restricted),
-            ("<?xml?>", restricted),
+            ("<?xml?>", Err(MALFORMED)),
             ("<?xml ?>", Err(MALFORMED)),
             ("<?xml encoding='utf-8'?>", Err(MALFORMED)),
             ("<?xml version='1.0'encoding='utf-8'?>", Err(MALFORMED)),

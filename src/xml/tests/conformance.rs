@@ -253,7 +253,7 @@ fn c17_declarations_other_than_the_usual_are_refused() {
         assert!(matches!(beginning_error(case.as_bytes()), Some(XmlError::NotWellFormed(_))), "{case}");
     }
     let twice = format!("<?xml version='1.0'?><?xml version='1.0'?>{HEADER}");
-    assert!(matches!(beginning_error(twice.as_bytes()), Some(XmlError::Restricted(_))));
+    assert!(matches!(beginning_error(twice.as_bytes()), Some(XmlError::NotWellFormed(_))));
 }
 
 #[test]
