@@ -3,11 +3,12 @@
 //! What is in the mailbox is still in the database; what is deleted was handed to the client's connection. So a crash
 //! repeats a page at worst and loses nothing, and a session that ends gives back what it has not written.
 
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use waxwing_core::address::BareJid;
+use waxwing_core::directory::Sessions;
 use waxwing_core::fault::Fault;
 use waxwing_core::module::Context;
 use waxwing_core::notes::Note;
@@ -16,7 +17,7 @@ use waxwing_core::session::Session;
 use waxwing_core::stanza::{Stanza, element};
 use waxwing_storage::StorageError;
 
-use crate::depots::{Depots, Rest, is_open};
+use crate::depots::{Depots, is_behind, is_open};
 use crate::keeping;
 use crate::store::{Kept, Store};
 
@@ -24,12 +25,15 @@ use crate::store::{Kept, Store};
 const PAGE_MESSAGES: u32 = 200;
 /// How many bytes make a page: a part of what may wait for one client, so that other stanzas have room.
 const PAGE_BYTES: u32 = 256 * 1024;
-/// How long a client that has just come waits for the first page.
-const FIRST_PAGE: Duration = Duration::from_secs(1);
+/// How long a client that has just come is kept waiting until it has everything.
+const CATCHING_UP: Duration = Duration::from_secs(1);
 /// Between two attempts while the database is away.
 const PAUSE: Duration = Duration::from_secs(1);
 /// The shortest and the longest time between two looks whether a client has read.
 const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
+
+/// A client that has read nothing for about so long does not read quickly: nobody waits for it.
+const QUICKLY: Duration = Duration::from_millis(30);
 
 /// A message comes from here: where its place is when it comes back.
 #[derive(Clone, Copy, Debug)]
@@ -41,9 +45,6 @@ pub struct WasKept {
 }
 impl Note for WasKept {}
 
-/// Nothing is ever sent: that the sender is gone says it all.
-pub enum Begun {}
-
 /// What delivery works with.
 pub struct Delivery {
     pub context: Context,
@@ -51,110 +52,152 @@ pub struct Delivery {
     pub depots: Depots,
 }
 
+/// What was put into a mailbox.
+struct Put {
+    ids: Vec<i64>,
+    /// Whether that was the whole page.
+    is_complete: bool,
+}
+
 /// Waits longer and longer, as long as somebody does not move.
-struct Patience(Duration);
+pub struct Patience(Duration);
 
 impl Patience {
-    fn new() -> Patience {
+    /// From the beginning.
+    pub fn new() -> Patience {
         Patience(LOOKS[0])
     }
 
-    async fn wait(&mut self) {
+    /// Waits once.
+    pub async fn wait(&mut self) {
         tokio::time::sleep(self.0).await;
         self.0 = (self.0 * 2).min(LOOKS[1]);
     }
 }
 
 impl Delivery {
-    /// A session that messages can go to now gets what is kept for its account, after those that asked before. What is
-    /// given back ends when its first page is in the mailbox; none when others come before it.
-    pub fn begin(self: &Arc<Delivery>, session: &Arc<Session>) -> Option<oneshot::Receiver<Begun>> {
+    /// A session that messages can go to now gets what is kept for its account, after those that asked before.
+    pub fn begin(self: &Arc<Delivery>, session: &Arc<Session>) {
         if !self.depots.want(session) {
-            return None;
+            return;
         }
         let (delivery, account) = (self.clone(), session.account().clone());
-        let (begun, has_begun) = oneshot::channel();
         self.context.house().tasks().spawn(async move {
-            let mut begun = Some(begun);
             while let Some(session) = delivery.depots.next(&account) {
-                delivery.deliver(&account, &session, begun.take()).await;
-                delivery.depots.done(&session);
+                let has_all = delivery.deliver(&account, &session).await;
+                if delivery.context.house().stopped().is_cancelled() {
+                    return;
+                }
+                if !has_all {
+                    delivery.depots.hand_on(&account, &delivery.open_sessions(&account));
+                }
             }
         });
-        Some(has_begun)
     }
 
-    /// Like [`Delivery::begin`], and waits for the first page, but not for long: whatever else is said to the client
-    /// comes after what was kept for it, if there is not much of it.
+    /// Like [`Delivery::begin`], and waits until the session has all, but not for long: if there is not much of it,
+    /// whatever else the client is told comes after it.
     pub async fn begin_and_wait(self: &Arc<Delivery>, session: &Arc<Session>) {
-        if let Some(begun) = self.begin(session) {
-            let _ = tokio::time::timeout(FIRST_PAGE, begun).await;
-        }
+        self.begin(session);
+        let mut patience = Patience::new();
+        let caught_up = async {
+            while is_behind(session) && is_open(session) {
+                patience.wait().await;
+            }
+        };
+        let _ = tokio::time::timeout(CATCHING_UP, caught_up).await;
     }
 
-    /// Delivers everything there is to one session, until it has all or is not open any more.
-    async fn deliver(&self, account: &BareJid, session: &Arc<Session>, mut begun: Option<oneshot::Sender<Begun>>) {
+    /// The sessions that messages to the bare address go to, the most important first.
+    pub fn open_sessions(&self, account: &BareJid) -> Sessions {
+        let mut sessions = self.context.directory().sessions(account);
+        sessions.retain(|session| is_open(session));
+        sessions.sort_by_key(|session| Reverse(session.priority()));
+        sessions
+    }
+
+    /// Delivers everything there is to one session. Whether it has all then: else it is not open any more.
+    async fn deliver(&self, account: &BareJid, session: &Arc<Session>) -> bool {
         let mut unreadable = 0;
         let mut patience = Patience::new();
-        while is_open(session) {
-            let stored = self.depots.stored(account);
+        while is_open(session) && !self.context.house().stopped().is_cancelled() {
+            let Some(stored) = self.depots.look(account) else {
+                patience.wait().await;
+                continue;
+            };
+            patience = Patience::new();
             match self.store.page(account, unreadable, PAGE_MESSAGES, PAGE_BYTES).await {
                 Err(error) => {
                     tracing::debug!(%account, %error, "offline.not_read");
-                    begun = None;
+                    self.depots.takes_longer(account);
                     self.pause().await;
                 }
-                Ok(page) if page.is_empty() => match self.depots.has_all(session, stored) {
-                    Rest::Nothing => return,
-                    Rest::More => {}
-                    Rest::Soon => patience.wait().await,
-                },
                 Ok(page) => {
-                    patience = Patience::new();
-                    unreadable = self.hand_over(account, session, page, begun.take()).await.unwrap_or(unreadable);
+                    let is_last = is_last(&page);
+                    let put = self.put(account, session, page, &mut unreadable).await;
+                    let sessions = self.context.directory().sessions(account);
+                    let has_all = is_last && put.is_complete && self.depots.has_all(account, &sessions, stored);
+                    self.settle(account, session, put.ids).await;
+                    if has_all {
+                        return true;
+                    }
                 }
             }
-            if self.context.house().stopped().is_cancelled() {
-                return;
-            }
         }
+        false
     }
 
-    /// Delivers one page, and deletes of it what was taken. Gives back the last message that cannot be read.
-    async fn hand_over(
-        &self,
-        account: &BareJid,
-        session: &Arc<Session>,
-        page: Vec<Kept>,
-        begun: Option<oneshot::Sender<Begun>>,
-    ) -> Option<i64> {
-        let mut unreadable = None;
-        let mut delivered = Vec::with_capacity(page.len());
+    /// Puts one page into the mailbox, as far as the session takes it.
+    async fn put(&self, account: &BareJid, session: &Session, page: Vec<Kept>, unreadable: &mut i64) -> Put {
+        let mut put = Put { ids: Vec::with_capacity(page.len()), is_complete: true };
         for Kept { id, content } in page {
-            match self.read(id, content) {
-                Err(_) => unreadable = Some(id),
-                Ok((parcel, _)) if self.is_blocked(account, &parcel).await => delivered.push(id),
-                Ok((parcel, size)) => {
-                    wait_for_room(session, size).await;
-                    if session.deliver(parcel).is_err() {
-                        break;
-                    }
-                    delivered.push(id);
+            let (parcel, size) = match self.read(id, content) {
+                Err(_) => {
+                    *unreadable = id;
+                    continue;
+                }
+                Ok(read) => read,
+            };
+            if !self.is_blocked(account, &parcel).await {
+                self.wait_for_room(account, session, size).await;
+                if session.deliver(parcel).is_err() {
+                    put.is_complete = false;
+                    return put;
                 }
             }
+            put.ids.push(id);
         }
-        drop(begun);
+        put
+    }
+
+    /// Deletes what was put into the mailbox, when the session's writer has taken it or the session has ended.
+    async fn settle(&self, account: &BareJid, session: &Session, mut ids: Vec<i64>) {
+        if ids.is_empty() {
+            return;
+        }
         let all = session.progress().put;
         let mut patience = Patience::new();
         while session.progress().taken < all && !session.has_ended() {
             patience.wait().await;
+            if patience.0 > QUICKLY {
+                self.depots.takes_longer(account);
+            }
         }
         if session.progress().taken < all {
             // Its end is complete: what it had not written has come back.
-            delivered = self.depots.gone(account, &delivered);
+            ids = self.depots.gone(account, &ids);
         }
-        self.forget(account, &delivered).await;
-        unreadable
+        self.forget(account, &ids).await;
+    }
+
+    /// Waits until a stanza of this size fits into the mailbox, or the session ends: a client that reads slowly is not
+    /// cut off for what we have kept for it.
+    async fn wait_for_room(&self, account: &BareJid, session: &Session, size: usize) {
+        let mut patience = Patience::new();
+        while session.room() < size && !session.is_ending() {
+            self.depots.takes_longer(account);
+            patience.wait().await;
+        }
     }
 
     /// A message as it is delivered, and how much room it takes.
@@ -211,11 +254,8 @@ impl Delivery {
     }
 }
 
-/// Waits until a stanza of this size fits into the mailbox, or the session ends: a client that reads slowly is not cut
-/// off for what we have kept for it.
-async fn wait_for_room(session: &Session, size: usize) {
-    let mut patience = Patience::new();
-    while session.room() < size && !session.has_ended() {
-        patience.wait().await;
-    }
+/// Whether there was nothing more behind this page when it was read.
+fn is_last(page: &[Kept]) -> bool {
+    let bytes = page.iter().map(|kept| kept.content.as_ref().map_or(0, |(_, stanza)| stanza.len())).sum::<usize>();
+    page.len() < PAGE_MESSAGES as usize && bytes < PAGE_BYTES as usize
 }

@@ -2,8 +2,9 @@
 //!
 //! A session is *behind* until everything that is kept for its account has been delivered, and again from the moment
 //! something is stored. While all open sessions of an account are behind, new messages are stored as well, after the
-//! others; as soon as one is not, the account has nothing stored, and messages go straight through. An account is known
-//! here only while something is stored or delivered.
+//! others; as soon as one is not, the account has nothing stored, and messages go straight through. So that this moment
+//! comes for a busy account too, those who would store wait a little while the last ones are delivered. An account is
+//! known here only while something is stored or delivered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -13,13 +14,13 @@ use waxwing_core::address::BareJid;
 use waxwing_core::notes::Note;
 use waxwing_core::session::Session;
 
-/// The session has got everything that was kept for its account. One that begins, or comes back after a restart, has no
-/// such note: nobody knows what was kept in the meantime.
+/// Everything that was kept for the session's account has been delivered. One that begins, or comes back after a
+/// restart, has no such note: nobody knows what was kept in the meantime.
 #[derive(Default)]
 struct UpToDate;
 impl Note for UpToDate {}
 
-/// Whether something may be kept for the session's account that it has not got.
+/// Whether something may be kept for the session's account.
 pub fn is_behind(session: &Session) -> bool {
     !session.has_note::<UpToDate>()
 }
@@ -41,9 +42,13 @@ struct Depot {
     stored: u64,
     /// Whether somebody delivers.
     is_delivering: bool,
+    /// The session that is delivered to.
+    current: Option<Arc<Session>>,
+    /// Whether nearly all is delivered, and whoever would store waits a little.
+    is_closing: bool,
     /// Sessions that wait to be delivered to, in the order they asked.
     waiting: VecDeque<Arc<Session>>,
-    /// Messages that were delivered to a session which has ended, and came back.
+    /// Messages that were delivered to the current session and came back, because it has ended.
     returned: HashSet<i64>,
 }
 
@@ -51,16 +56,21 @@ impl Depot {
     fn is_idle(&self) -> bool {
         self.storing == 0 && !self.is_delivering
     }
+
+    fn line_up(&mut self, session: &Arc<Session>) {
+        if !self.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, session)) {
+            self.waiting.push_back(session.clone());
+        }
+    }
 }
 
-/// What is left to do for a session that has got all there was.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Rest {
-    /// Nothing: the session is not behind any more.
-    Nothing,
-    /// Something was stored in the meantime: look again.
-    More,
-    /// Something is being stored right now: wait a moment, and look again.
+/// Which way a message takes to somebody who is there.
+pub enum Way<'a> {
+    /// Into the mailboxes: nothing is kept that it could overtake.
+    Straight,
+    /// It is to be stored behind what is kept, before what is given here is dropped.
+    Behind(Storing<'a>),
+    /// That is seen in a moment.
     Soon,
 }
 
@@ -75,15 +85,37 @@ impl Depots {
         Storing { depots: self, account }
     }
 
-    /// Like [`Depots::store`], but only while all these sessions are behind; `None` when a message can go straight
-    /// through.
-    pub fn store_behind<'a>(&'a self, account: &'a BareJid, sessions: &[Arc<Session>]) -> Option<Storing<'a>> {
+    /// The way of a message that is for all these open sessions.
+    pub fn way<'a>(&'a self, account: &'a BareJid, sessions: &[Arc<Session>], is_patient: bool) -> Way<'a> {
         let mut depots = self.0.lock();
         if !sessions.iter().all(|session| is_behind(session)) {
-            return None;
+            return Way::Straight;
         }
-        depots.entry(account.clone()).or_default().storing += 1;
-        Some(Storing { depots: self, account })
+        let depot = depots.entry(account.clone()).or_default();
+        if depot.is_closing && is_patient {
+            return Way::Soon;
+        }
+        depot.storing += 1;
+        Way::Behind(Storing { depots: self, account })
+    }
+
+    /// The way of a message that is for this session alone. It is only stored while the session is delivered to: in any
+    /// other case it might come to another one.
+    pub fn way_to_one<'a>(&'a self, account: &'a BareJid, session: &Arc<Session>, is_patient: bool) -> Way<'a> {
+        let mut depots = self.0.lock();
+        match depots.get_mut(account) {
+            Some(depot) if depot.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) => {
+                if !is_behind(session) {
+                    return Way::Straight;
+                }
+                if depot.is_closing && is_patient {
+                    return Way::Soon;
+                }
+                depot.storing += 1;
+                Way::Behind(Storing { depots: self, account })
+            }
+            _ => Way::Straight,
+        }
     }
 
     /// A session wants what is kept for its account. True when the caller is to deliver from now on, because nobody
@@ -94,50 +126,72 @@ impl Depots {
             return false;
         }
         let depot = depots.entry(session.account().clone()).or_default();
-        if !depot.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, session)) {
-            depot.waiting.push_back(session.clone());
-        }
+        depot.line_up(session);
         !std::mem::replace(&mut depot.is_delivering, true)
     }
 
-    /// The session to deliver to, which keeps its place until it is done; `None` when delivering is over.
+    /// The session to deliver to now; `None` when delivering is over.
     pub fn next(&self, account: &BareJid) -> Option<Arc<Session>> {
         let mut depots = self.0.lock();
         let depot = depots.get_mut(account)?;
-        if let Some(session) = depot.waiting.front() {
-            return Some(session.clone());
-        }
-        depot.is_delivering = false;
-        if depot.is_idle() {
-            depots.remove(account);
-        }
-        None
-    }
-
-    /// The session is not delivered to any more, whatever became of it.
-    pub fn done(&self, session: &Arc<Session>) {
-        if let Some(depot) = self.0.lock().get_mut(session.account()) {
-            depot.waiting.retain(|waiting| !Arc::ptr_eq(waiting, session));
-            depot.returned = HashSet::new();
-        }
-    }
-
-    /// How much has been stored so far; asked before looking what there is.
-    pub fn stored(&self, account: &BareJid) -> u64 {
-        self.0.lock().get(account).map_or(0, |depot| depot.stored)
-    }
-
-    /// The session has got all there was after `stored` was asked.
-    pub fn has_all(&self, session: &Session, stored: u64) -> Rest {
-        let depots = self.0.lock();
-        match depots.get(session.account()) {
-            Some(depot) if depot.storing > 0 => Rest::Soon,
-            Some(depot) if depot.stored != stored => Rest::More,
-            _ => {
-                // Under the lock: whoever stores from now on finds a session that is not behind.
-                session.with_note::<UpToDate, _>(|_| ());
-                Rest::Nothing
+        depot.returned = HashSet::new();
+        depot.is_closing = false;
+        depot.current = loop {
+            match depot.waiting.pop_front() {
+                Some(session) if is_behind(&session) => break Some(session),
+                Some(_) => {}
+                None => break None,
             }
+        };
+        if depot.current.is_none() {
+            depot.is_delivering = false;
+            if depot.is_idle() {
+                depots.remove(account);
+            }
+            return None;
+        }
+        depot.current.clone()
+    }
+
+    /// The current session has ended, or is away, before it had all: these go on where it stopped.
+    pub fn hand_on(&self, account: &BareJid, sessions: &[Arc<Session>]) {
+        let mut depots = self.0.lock();
+        let depot = depots.entry(account.clone()).or_default();
+        for session in sessions {
+            session.take_note::<UpToDate>();
+            depot.line_up(session);
+        }
+    }
+
+    /// Somebody is about to look what there is, and gets what to give to [`Depots::has_all`] then. `None`: better look in
+    /// a moment, because the last messages are just being stored.
+    pub fn look(&self, account: &BareJid) -> Option<u64> {
+        match self.0.lock().get(account) {
+            Some(depot) if depot.is_closing && depot.storing > 0 => None,
+            depot => Some(depot.map_or(0, |depot| depot.stored)),
+        }
+    }
+
+    /// Everything is delivered that was there after [`Depots::look`]. True when that is all there is: then none of the
+    /// account's sessions is behind. Else whoever would store waits until the next time.
+    pub fn has_all(&self, account: &BareJid, sessions: &[Arc<Session>], stored: u64) -> bool {
+        let mut depots = self.0.lock();
+        let Some(depot) = depots.get_mut(account) else { return true };
+        let has_all = depot.storing == 0 && depot.stored == stored;
+        depot.is_closing = !has_all;
+        if has_all {
+            // Under the lock: whoever stores from now on marks them again.
+            for session in sessions {
+                session.with_note::<UpToDate, _>(|_| ());
+            }
+        }
+        has_all
+    }
+
+    /// It takes longer than was thought: nobody waits.
+    pub fn takes_longer(&self, account: &BareJid) {
+        if let Some(depot) = self.0.lock().get_mut(account) {
+            depot.is_closing = false;
         }
     }
 

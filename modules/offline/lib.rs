@@ -6,9 +6,9 @@ mod depots;
 mod keeping;
 mod store;
 
-use std::cmp::Reverse;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use waxwing_core::address::BareJid;
 use waxwing_core::clock::now_milliseconds;
 use waxwing_core::contracts::Contract;
-use waxwing_core::directory::Sessions;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::limits::{ByteSize, Count};
 use waxwing_core::module::{Context, Entity, Manifest, Module, Plan, SettingsDescription, StartError, Xep};
@@ -25,8 +24,8 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::stages::{Pass, Stage, Standing};
 use waxwing_storage::{GroupCommit, GroupCommitSettings, StorageError};
 
-use delivery::{Delivery, WasKept};
-use depots::{Depots, Storing, is_behind, is_open};
+use delivery::{Delivery, Patience, WasKept};
+use depots::{Depots, Storing, Way, is_behind, is_open};
 use store::{Message, Room, Store};
 
 /// The module as the assembly lists it.
@@ -75,6 +74,9 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
     let writer = GroupCommit::start(context.database().clone(), &GroupCommitSettings::default(), room);
     Ok(Arc::new(Offline { delivery: Arc::new(Delivery { context, store, depots: Depots::default() }), writer }))
 }
+
+/// How long a message waits at most for the last of those that were kept, before it is kept as well.
+const LINE: Duration = Duration::from_secs(1);
 
 struct Offline {
     delivery: Arc<Delivery>,
@@ -139,12 +141,30 @@ impl Offline {
         if !keeping::is_for_later(&parcel.stanza) || !keeping::is_worth_keeping(&parcel.stanza) {
             return Ok(Pass::Onward);
         }
-        let open = self.open_sessions(account);
-        let Some(storing) = self.delivery.depots.store_behind(account, &open) else { return Ok(Pass::Onward) };
+        let Some(storing) = self.behind(account, parcel).await else { return Ok(Pass::Onward) };
         match self.keep(account, parcel, storing).await? {
             Fate::Kept => Ok(Pass::Taken),
             // Early is better than never.
             Fate::NoRoom => Ok(Pass::Onward),
+        }
+    }
+
+    /// Whether a message is to be stored behind what is kept, or can go straight through.
+    async fn behind<'a>(&'a self, account: &'a BareJid, parcel: &Parcel) -> Option<Storing<'a>> {
+        let depots = &self.delivery.depots;
+        let named = parcel.stanza.to.as_ref().and_then(|to| to.resource());
+        let (mut patience, begun) = (Patience::new(), Instant::now());
+        loop {
+            let is_patient = begun.elapsed() < LINE;
+            let way = match &parcel.recipients[..] {
+                [one] if named == Some(one.jid().resource()) => depots.way_to_one(account, one, is_patient),
+                _ => depots.way(account, &self.delivery.open_sessions(account), is_patient),
+            };
+            match way {
+                Way::Straight => return None,
+                Way::Behind(storing) => return Some(storing),
+                Way::Soon => patience.wait().await,
+            }
         }
     }
 
@@ -170,19 +190,11 @@ impl Offline {
         };
         let written = self.writer.write(message).await;
         drop(storing);
-        for session in &self.open_sessions(account) {
+        for session in &self.delivery.open_sessions(account) {
             self.delivery.begin(session);
         }
         written?;
         Ok(if refused.load(Ordering::Acquire) { Fate::NoRoom } else { Fate::Kept })
-    }
-
-    /// The sessions that messages to the bare address go to, the most important first.
-    fn open_sessions(&self, account: &BareJid) -> Sessions {
-        let mut sessions = self.delivery.context.directory().sessions(account);
-        sessions.retain(|session| is_open(session));
-        sessions.sort_by_key(|session| Reverse(session.priority()));
-        sessions
     }
 }
 
