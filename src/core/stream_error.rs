@@ -55,6 +55,8 @@ conditions! {
     RemoteConnectionFailed "remote-connection-failed";
     /// The stream must be set up anew, for instance for a new certificate.
     Reset "reset";
+    /// The host is served elsewhere; the error holds where (RFC 6120 §4.9.3.19).
+    SeeOtherHost "see-other-host";
     /// The server lacks the resources for this stream.
     ResourceConstraint "resource-constraint";
     /// A comment, a processing instruction, a document type or an entity of one's own.
@@ -79,6 +81,8 @@ conditions! {
 pub struct StreamError {
     /// The defined condition.
     pub condition: StreamCondition,
+    /// What the condition's element holds: an address, with [`StreamCondition::SeeOtherHost`] alone.
+    pub address: Option<Box<str>>,
     /// A sentence for a person, in English.
     pub text: Option<Cow<'static, str>>,
     /// Name and namespace of an application-specific condition (RFC 6120 §4.9.4).
@@ -87,14 +91,19 @@ pub struct StreamError {
 
 impl From<StreamCondition> for StreamError {
     fn from(condition: StreamCondition) -> StreamError {
-        StreamError { condition, text: None, application: None }
+        StreamError { condition, address: None, text: None, application: None }
     }
 }
 
 impl StreamError {
     /// A stream error that says more to a person.
     pub fn saying(condition: StreamCondition, text: impl Into<Cow<'static, str>>) -> StreamError {
-        StreamError { condition, text: Some(text.into()), application: None }
+        StreamError { condition, address: None, text: Some(text.into()), application: None }
+    }
+
+    /// Sends the peer elsewhere: `host` or `host:port`, an IPv6 address in brackets.
+    pub fn see_other_host(address: &str) -> StreamError {
+        StreamError { address: Some(address.into()), ..StreamCondition::SeeOtherHost.into() }
     }
 
     /// Adds an application-specific condition: an empty element of this name and namespace.
@@ -111,6 +120,7 @@ impl StreamError {
         }
         writer.open(self.condition.name());
         writer.attribute("xmlns", namespaces::STREAM_ERRORS);
+        writer.text(self.address.as_deref().unwrap_or_default());
         writer.close();
         if let Some(text) = &self.text {
             writer.open("text");

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use waxwing_core::address::{FullJid, Jid, ResourcePart};
+use waxwing_core::address::{self, FullJid, ResourcePart};
 use waxwing_core::namespaces;
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, FIRST_WIRE, Session};
@@ -11,7 +11,7 @@ use waxwing_core::stanza::{IqType, Stanza, StanzaType};
 use waxwing_core::stream_error::{StreamCondition, StreamError};
 use waxwing_core::xml::{Element, Header, Token, Writer};
 
-use crate::client::{Login, written};
+use crate::client::{Login, NO_COMPRESSION, written};
 use crate::connection::{Connection, Over};
 use crate::gate::Admission;
 use crate::listeners::Shared;
@@ -71,8 +71,8 @@ impl Binding<'_> {
     async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<(), Over> {
         let host = &self.login.host;
         self.lang = header.lang().map(|lang| lang.into_owned().into());
-        let to = header.attribute("to").and_then(|to| Jid::new(&to).ok());
-        let from = header.attribute("from").map(|from| Jid::new(&from));
+        let to = header.attribute("to").and_then(|to| address::read(&to).ok());
+        let from = header.attribute("from").map(|from| address::read(&from));
         let checked = header::check(header, namespaces::CLIENT).and_then(|()| {
             if !to.is_some_and(|to| host.is_self(&to)) {
                 let text = "the login holds for the host it was made on";
@@ -97,6 +97,10 @@ impl Binding<'_> {
         if (element.namespace(), element.name()) == (namespaces::TLS, "starttls") {
             connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
             return Err(Over::Closed);
+        }
+        if (element.namespace(), element.name()) == ("http://jabber.org/protocol/compress", "compress") {
+            connection.send(NO_COMPRESSION).await?;
+            return Ok(None);
         }
         if element.namespace() != namespaces::CLIENT {
             return self.resume(connection, &element).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::TcpStream;
-use waxwing_core::address::{BareJid, DomainPart, Jid};
+use waxwing_core::address::{self, BareJid};
 use waxwing_core::answers::{Answer, Request, Scope};
 use waxwing_core::host::Host;
 use waxwing_core::namespaces;
@@ -18,8 +18,14 @@ use crate::binding::bind;
 use crate::connection::{Connection, Over};
 use crate::gate::Admission;
 use crate::listeners::Shared;
+use crate::module::Settings;
 use crate::tls::Transport;
 use crate::{features, header};
+
+/// The answer to a wish for compression, which is never offered: what is encrypted must not tell by its length what it
+/// holds, and what is small must not become large in our memory (XEP-0138 §3, security row S6).
+pub(crate) const NO_COMPRESSION: &[u8] =
+    b"<failure xmlns='http://jabber.org/protocol/compress'><unsupported-method/></failure>";
 
 /// Serves one connection of a client until it is over.
 pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, direct_tls: bool, admission: Admission) {
@@ -127,7 +133,7 @@ impl Negotiation {
     async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<Authentication, Over> {
         let host = self.host_meant(header);
         let from = host.as_ref().map(|host| host.domain().to_string()).unwrap_or_default();
-        let to = header.attribute("from").and_then(|from| Jid::new(&from).ok()).map(|from| from.to_bare());
+        let to = header.attribute("from").and_then(|from| address::read(&from).ok()).map(|from| from.to_bare());
         let checked = header::check(header, namespaces::CLIENT).and_then(|()| self.check_host(host, connection));
         let host = match checked {
             Ok(host) => host,
@@ -137,6 +143,11 @@ impl Negotiation {
             }
         };
         let config = self.shared.house.config();
+        let settings: Settings = config.module(host.domain().as_str(), "streams").unwrap_or_default();
+        if let Some(place) = settings.redirect.filter(|_| connection.transport.is_tls()) {
+            connection.greet(&from, to.as_ref()).await?;
+            return Err(StreamError::see_other_host(&place).into());
+        }
         let authentication = Authentication::new(&self.shared, &host, &connection.transport);
         let may_log_in = connection.transport.is_tls() || self.may_be_plain(connection);
         let offer = if may_log_in {
@@ -153,7 +164,7 @@ impl Negotiation {
     /// The host that `to` names.
     fn host_meant(&self, header: &Header) -> Option<Arc<Host>> {
         let to = header.attribute("to")?;
-        let to = Jid::new(&to).ok()?;
+        let to = address::read(&to).ok()?;
         if to.node().is_some() || to.resource().is_some() {
             return None;
         }
@@ -168,7 +179,7 @@ impl Negotiation {
         let server_name = connection.transport.info().and_then(|info| info.server_name);
         if self.direct_tls
             && let Some(server_name) = server_name
-            && DomainPart::new(&server_name).ok().as_deref() != Some(host.domain())
+            && address::read_domain(&server_name).ok().as_deref() != Some(host.domain())
         {
             let text = "`to` is not the host that was asked for in TLS";
             return Err(StreamError::saying(StreamCondition::HostUnknown, text));
@@ -231,8 +242,7 @@ impl Negotiation {
                 }
             },
             ("http://jabber.org/protocol/compress", "compress") => {
-                let words = b"<failure xmlns='http://jabber.org/protocol/compress'><unsupported-method/></failure>";
-                connection.send(words).await?;
+                connection.send(NO_COMPRESSION).await?;
                 Ok(Next::Token)
             }
             (namespaces::CLIENT, "iq") if may_log_in => {

@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use waxwing_core::address::DomainPart;
 use waxwing_core::answers::{Answer, Request, Topic};
-use waxwing_core::module::{Manifest, Module, Plan, Xep};
+use waxwing_core::config::SettingsDescription;
+use waxwing_core::module::{Context, Manifest, Module, Plan, StartError, Xep};
 use waxwing_core::namespaces;
 use waxwing_core::refusal::Refusal;
 
 /// Streams as the assembly lists them.
-pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |_| Box::pin(async { Ok(Arc::new(Streams) as _) }) };
+pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(start(context)) };
 
 static MANIFEST: Manifest = Manifest {
     name: "streams",
@@ -21,8 +25,40 @@ static MANIFEST: Manifest = Manifest {
         Xep::complete(478, "0.2.0"),
     ],
     answers: &[Topic::account(namespaces::BIND), Topic::account(namespaces::SESSION)],
+    settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY
 };
+
+/// What the operator may decide for a host.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Settings {
+    /// Where this host is served now: "host" or "host:port", an IPv6 address in brackets. Clients that connect here are
+    /// sent there once the connection is encrypted, so that nobody in between can send them astray. For moving to another
+    /// machine while old addresses are still about.
+    pub(crate) redirect: Option<String>,
+}
+
+async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
+    let settings: Settings = context.settings()?;
+    if let Some(redirect) = settings.redirect.filter(|redirect| !is_place(redirect)) {
+        let text =
+            format!("redirect = {redirect:?} is neither \"host\" nor \"host:port\", IPv6 addresses need brackets");
+        return Err(StartError::Other(text));
+    }
+    Ok(Arc::new(Streams))
+}
+
+/// Whether it is `host` or `host:port` (RFC 6120 §4.9.3.19).
+fn is_place(text: &str) -> bool {
+    let (host, port) = match (text.rsplit_once(':'), text.ends_with(']')) {
+        (Some((host, port)), false) => (host, Some(port)),
+        _ => (text, None),
+    };
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port != 0);
+    let is_host = |host: &str| !host.contains(':') || (host.starts_with('[') && host.ends_with(']'));
+    port.is_none_or(is_port) && is_host(host) && DomainPart::new(host).is_ok()
+}
 
 struct Streams;
 
@@ -35,5 +71,20 @@ impl Module for Streams {
         }
         // The session of RFC 3921 is there as soon as the resource is; old clients ask all the same.
         if request.is_set() && request.is_from_owner() { Ok(Answer::Empty) } else { Err(Refusal::bad_request()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn c25_a_redirect_is_a_host_with_or_without_a_port() {
+        for place in ["example.org", "example.org:5222", "192.0.2.1:5222", "[2001:db8::1]", "[2001:db8::1]:5222"] {
+            assert!(is_place(place), "{place}");
+        }
+        for place in ["", ":5222", "example.org:", "example.org:0", "example.org:65536", "2001:db8::1", "a b"] {
+            assert!(!is_place(place), "{place}");
+        }
     }
 }

@@ -1,8 +1,8 @@
 //! Stream headers (RFC 6120 §4.7): what ours say, and what becomes of bad ones.
 
-use waxwing_testkit::{Element, RawClient, Scene, stream_header};
+use waxwing_testkit::{Element, RawClient, Scene, TestServer, stream_header};
 
-use crate::common::SERVER;
+use crate::common::{SERVER, options};
 
 /// A header as a client writes it before anyone knows who it is.
 fn header(scene: &Scene, attributes: &str) -> String {
@@ -203,4 +203,19 @@ async fn c09_stanzas_before_binding_end_the_stream() {
         romeo.expect_stream_error("not-authorized").await;
     }
     juliet.barrier().await;
+}
+
+#[tokio::test]
+async fn c25_a_redirect_is_given_only_inside_tls() {
+    let moved = "[modules.streams]\nredirect = '[2001:db8::1]:5222'";
+    let server = TestServer::start(options().toml(moved)).await;
+    let scene = server.scene();
+    let mut client = scene.connect().await;
+    client.begin_stream(stream_header(&format!("to='{}' version='1.0'", scene.host()))).await;
+    client.expect_header().await;
+    assert!(client.expect_features().await.child("starttls").is_some(), "before TLS nobody is sent anywhere");
+    client.starttls().await;
+    client.begin_stream(stream_header(&format!("to='{}' version='1.0'", scene.host()))).await;
+    let error = client.expect_stream_error("see-other-host").await;
+    assert_eq!(error.child("see-other-host").expect("the condition").text(), "[2001:db8::1]:5222");
 }

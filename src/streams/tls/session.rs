@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use rustls::client::UnbufferedClientConnection;
 use rustls::server::UnbufferedServerConnection;
 use rustls::unbuffered::{ConnectionState, EncodeError, EncodeTlsData, EncryptError, UnbufferedStatus, WriteTraffic};
-use rustls::{CommonState, Error, HandshakeKind};
+use rustls::{CommonState, Error, HandshakeKind, PeerMisbehaved, ProtocolVersion};
 use rustls_pki_types::CertificateDer;
 
 use super::TlsInfo;
@@ -20,6 +20,9 @@ const RECORD_OVERHEAD: usize = 64;
 /// come, one handshake message of the greatest length rustls takes.
 const MAX_HELD: usize = 20 * 1024;
 const MAX_HELD_IN_HANDSHAKE: usize = 80 * 1024;
+
+/// The content type of records that carry handshake messages (RFC 5246 §6.2.1).
+const HANDSHAKE_RECORD: u8 = 22;
 
 /// The TLS state of one connection.
 pub(super) struct Session {
@@ -137,6 +140,10 @@ impl Session {
         outgoing: &mut Vec<u8>,
         into: &mut BytesMut,
     ) -> Result<(), Error> {
+        if self.is_asked_to_begin_anew(records) {
+            self.stage = Stage::Failed;
+            return Err(PeerMisbehaved::TooManyRenegotiationRequests.into());
+        }
         let pumped = match &mut self.connection {
             Connection::Server(connection) => pump(connection, records, outgoing, into),
             Connection::Client(connection) => pump(connection, records, outgoing, into),
@@ -158,6 +165,23 @@ impl Session {
         }
         self.held = rest.to_vec();
         Ok(())
+    }
+
+    /// Whether a client wants to shake hands again inside TLS 1.2 (security row S5). rustls would politely decline and go
+    /// on; RFC 6120 §5.3.5 wants the connection closed at once. The content type of a record stands in the clear, and
+    /// after the handshake a client has no other reason for one of that type. `records` begin where one begins.
+    fn is_asked_to_begin_anew(&self, mut records: &[u8]) -> bool {
+        let is_server = matches!(self.connection, Connection::Server(_));
+        if !is_server || self.stage != Stage::Open || self.state().protocol_version() != Some(ProtocolVersion::TLSv1_2) {
+            return false;
+        }
+        while let [content, _, _, high, low, rest @ ..] = records {
+            if *content == HANDSHAKE_RECORD {
+                return true;
+            }
+            records = rest.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default();
+        }
+        false
     }
 
     /// Encrypts up to [`MAX_PLAINTEXT`] bytes and appends the records to `outgoing`.
