@@ -130,7 +130,8 @@ async fn session(tls: Arc<rustls::ClientConfig>, port: u16, number: usize) -> an
 
     say(&mut client, &header).await?;
     read_until(&mut client, "</stream:features>").await?;
-    let bind = "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>phone</resource></bind></iq>";
+    let bind =
+        "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>phone</resource></bind></iq>";
     say(&mut client, bind).await?;
     read_until(&mut client, "</iq>").await?;
     say(&mut client, "<iq type='get' id='ro'><query xmlns='jabber:iq:roster'/></iq><presence/>").await?;
@@ -152,8 +153,11 @@ async fn open(
     port: u16,
     numbers: std::ops::Range<usize>,
 ) -> anyhow::Result<Vec<Client>> {
-    let opened: Vec<anyhow::Result<Client>> =
-        stream::iter(numbers).map(|number| session(tls.clone(), port, number)).buffer_unordered(AT_ONCE).collect().await;
+    let opened: Vec<anyhow::Result<Client>> = stream::iter(numbers)
+        .map(|number| session(tls.clone(), port, number))
+        .buffer_unordered(AT_ONCE)
+        .collect()
+        .await;
     opened.into_iter().collect()
 }
 
@@ -176,7 +180,11 @@ async fn measure() -> anyhow::Result<()> {
     let after = private_memory(server.0.id())?;
 
     let each = |later: usize| later.saturating_sub(before) / sessions;
-    println!("sessions opened              {:>10}  ({:.1} s, accounts made included)", clients.len(), took.as_secs_f64());
+    println!(
+        "sessions opened              {:>10}  ({:.1} s, accounts made included)",
+        clients.len(),
+        took.as_secs_f64()
+    );
     println!("server before ({:>4} sessions) {:>8} KiB", warm.len(), before / 1024);
     println!("per session, right after     {:>10} B", each(at_once));
     println!("per session, settled         {:>10} B  (target: 10,240)", each(after));

@@ -89,7 +89,10 @@ async fn user_command(house: &Arc<House>, command: UserCommand) -> anyhow::Resul
         }
         UserCommand::Password { account, password } => {
             let (accounts, name) = accounts_of(house, &account)?;
-            accounts.set_password(&name, password.expose()).await.with_context(|| format!("nothing was changed for {account}"))?;
+            accounts
+                .set_password(&name, password.expose())
+                .await
+                .with_context(|| format!("nothing was changed for {account}"))?;
             vec![format!("{account} has a new password")]
         }
         UserCommand::Remove { account } => {

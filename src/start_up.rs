@@ -35,10 +35,7 @@ pub fn banner(server: &Server, configuration: &str) -> String {
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     let mut text = format!("Waxwing {} serves {}\n", env!("CARGO_PKG_VERSION"), hosts.join(", "));
     let _ = writeln!(text, "  {configuration}");
-    for (service, title) in [
-        (Service::Clients, "clients, STARTTLS"),
-        (Service::ClientsTls, "clients, direct TLS"),
-    ] {
+    for (service, title) in [(Service::Clients, "clients, STARTTLS"), (Service::ClientsTls, "clients, direct TLS")] {
         let addresses: Vec<String> = server
             .addresses()
             .iter()

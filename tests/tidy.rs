@@ -21,11 +21,8 @@ fn top() -> &'static Path {
 
 /// All files below the folders with one of these extensions, in a stable order.
 fn files(folders: &[&str], extensions: &[&str]) -> Vec<Source> {
-    let mut waiting: Vec<PathBuf> = folders
-        .iter()
-        .map(|folder| top().join(folder))
-        .filter(|path| path.exists())
-        .collect();
+    let mut waiting: Vec<PathBuf> =
+        folders.iter().map(|folder| top().join(folder)).filter(|path| path.exists()).collect();
     let mut found = Vec::new();
     while let Some(path) = waiting.pop() {
         if path.is_dir() {
@@ -34,21 +31,10 @@ fn files(folders: &[&str], extensions: &[&str]) -> Vec<Source> {
                 let name = path.file_name().unwrap_or_default().to_string_lossy();
                 name.starts_with('.') || name == "target" || name == "__pycache__"
             };
-            waiting.extend(
-                entries
-                    .map(|entry| entry.expect("a readable folder").path())
-                    .filter(|path| !hidden(path)),
-            );
-        } else if path
-            .extension()
-            .is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted))
-        {
+            waiting.extend(entries.map(|entry| entry.expect("a readable folder").path()).filter(|path| !hidden(path)));
+        } else if path.extension().is_some_and(|extension| extensions.iter().any(|wanted| extension == *wanted)) {
             let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            let path = path
-                .strip_prefix(top())
-                .expect("a path below the top")
-                .to_string_lossy()
-                .replace('\\', "/");
+            let path = path.strip_prefix(top()).expect("a path below the top").to_string_lossy().replace('\\', "/");
             found.push(Source { path, text });
         }
     }
@@ -63,12 +49,7 @@ fn rust_files() -> Vec<Source> {
 
 /// Fails with all offences, one a line.
 fn none(offences: &[String], rule: &str) {
-    assert!(
-        offences.is_empty(),
-        "{rule}; {} offend:\n  {}",
-        offences.len(),
-        offences.join("\n  ")
-    );
+    assert!(offences.is_empty(), "{rule}; {} offend:\n  {}", offences.len(), offences.join("\n  "));
 }
 
 // ---- who may import whom -------------------------------------------------------------------------------------------
@@ -85,10 +66,7 @@ enum Floor {
 /// The floor of a package, by where its manifest stands.
 fn floor(package: &Package) -> Floor {
     let folder = package.manifest_path.parent().expect("a manifest stands in a folder");
-    let folder = folder
-        .as_std_path()
-        .strip_prefix(top())
-        .expect("members lie below the top");
+    let folder = folder.as_std_path().strip_prefix(top()).expect("members lie below the top");
     let mut parts = folder.iter().map(|part| part.to_string_lossy().into_owned());
     match (parts.next().as_deref(), parts.next().as_deref()) {
         (None, _) => Floor::Roof,
@@ -97,10 +75,7 @@ fn floor(package: &Package) -> Floor {
         (Some("src"), Some("streams" | "cluster")) => Floor::Room,
         (Some("src"), Some("xml" | "storage")) => Floor::Ground,
         (Some("src"), Some("testkit")) | (Some("xtask" | "fuzz"), _) => Floor::Shed,
-        _ => panic!(
-            "{} stands on no floor: add it to tests/tidy.rs and to docs/architecture.md",
-            folder.display()
-        ),
+        _ => panic!("{} stands on no floor: add it to tests/tidy.rs and to docs/architecture.md", folder.display()),
     }
 }
 
@@ -126,27 +101,13 @@ const ONE_WAY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// Outside crates that are for tests and benchmarks only.
-const ONLY_FOR_TESTS: [&str; 6] = [
-    "tokio-xmpp",
-    "tokio-rustls",
-    "rxml",
-    "quick-xml",
-    "proptest",
-    "tempfile",
-];
+const ONLY_FOR_TESTS: [&str; 6] = ["tokio-xmpp", "tokio-rustls", "rxml", "quick-xml", "proptest", "tempfile"];
 
 #[test]
 fn arrows_between_crates_point_down() {
-    let metadata = MetadataCommand::new()
-        .current_dir(top())
-        .no_deps()
-        .exec()
-        .expect("cargo metadata works");
-    let floors: BTreeMap<String, Floor> = metadata
-        .packages
-        .iter()
-        .map(|package| (package.name.to_string(), floor(package)))
-        .collect();
+    let metadata = MetadataCommand::new().current_dir(top()).no_deps().exec().expect("cargo metadata works");
+    let floors: BTreeMap<String, Floor> =
+        metadata.packages.iter().map(|package| (package.name.to_string(), floor(package))).collect();
     assert!(floors.len() > 10, "the workspace has lost its members: {floors:?}");
     let mut offences = Vec::new();
     for package in &metadata.packages {
@@ -170,10 +131,7 @@ fn arrows_between_crates_point_down() {
             }
         }
     }
-    none(
-        &offences,
-        "arrows point down: roof, rooms, hall, ground (rooms never know each other)",
-    );
+    none(&offences, "arrows point down: roof, rooms, hall, ground (rooms never know each other)");
 }
 
 // ---- what may stand in a file --------------------------------------------------------------------------------------
@@ -182,13 +140,7 @@ fn arrows_between_crates_point_down() {
 fn every_file_says_what_it_is_for() {
     let offences: Vec<_> = rust_files()
         .iter()
-        .filter(|source| {
-            !source
-                .text
-                .lines()
-                .next()
-                .is_some_and(|line| line.starts_with("//! ") && line.len() > 12)
-        })
+        .filter(|source| !source.text.lines().next().is_some_and(|line| line.starts_with("//! ") && line.len() > 12))
         .map(|source| source.path.clone())
         .collect();
     none(&offences, "a file opens with a sentence in `//!`");
@@ -213,20 +165,12 @@ fn nothing_is_left_for_later() {
         concat!("todo", "!("),
         concat!("unimplemented", "!("),
     ];
-    none(
-        &containing(&rust_files(), &marks, &[]),
-        "an open end belongs into an issue",
-    );
+    none(&containing(&rust_files(), &marks, &[]), "an open end belongs into an issue");
 }
 
 #[test]
 fn no_path_of_a_machine_is_written_down() {
-    let marks = [
-        concat!("/wo", "rk/"),
-        concat!("/ro", "ot/"),
-        concat!("index.", "crates.io"),
-        concat!("/ho", "me/"),
-    ];
+    let marks = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("index.", "crates.io"), concat!("/ho", "me/")];
     let mut all = files(&[".", ".ci"], &["rs", "md", "toml", "sql", "py", "service"]);
     all.extend(files(&["scripts", ".ci"], &["", "sh", "txt"]));
     none(&containing(&all, &marks, &[]), "the project knows no machine");
@@ -235,10 +179,7 @@ fn no_path_of_a_machine_is_written_down() {
 /// Lines that hold one of the words, apart from files that start with one of the exceptions.
 fn containing(sources: &[Source], words: &[&str], exceptions: &[&str]) -> Vec<String> {
     let mut offences = Vec::new();
-    for source in sources
-        .iter()
-        .filter(|source| !exceptions.iter().any(|start| source.path.starts_with(start)))
-    {
+    for source in sources.iter().filter(|source| !exceptions.iter().any(|start| source.path.starts_with(start))) {
         for (number, line) in source.text.lines().enumerate() {
             if let Some(word) = words.iter().find(|word| line.contains(**word)) {
                 offences.push(format!("{}:{}: {word}", source.path, number + 1));
@@ -252,19 +193,8 @@ fn containing(sources: &[Source], words: &[&str], exceptions: &[&str]) -> Vec<St
 fn s26_randomness_has_one_source() {
     // Not secrets: names of throw-away databases. Keys: the library of certificates draws them itself.
     let exceptions = ["src/core/random.rs", "src/storage/testing.rs", "tests/tidy.rs"];
-    let words = [
-        "aws_lc_rs::rand",
-        "SystemRandom",
-        "getrandom",
-        "thread_rng",
-        "fastrand",
-        "use rand::",
-        " rand::",
-    ];
-    none(
-        &containing(&rust_files(), &words, &exceptions),
-        "tokens come from src/core/random.rs",
-    );
+    let words = ["aws_lc_rs::rand", "SystemRandom", "getrandom", "thread_rng", "fastrand", "use rand::", " rand::"];
+    none(&containing(&rust_files(), &words, &exceptions), "tokens come from src/core/random.rs");
 }
 
 // ---- SQL -----------------------------------------------------------------------------------------------------------
@@ -273,34 +203,16 @@ fn s26_randomness_has_one_source() {
 const MAY_BUILD_SQL: [&str; 3] = ["src/storage/testing.rs", "src/storage/migrations.rs", "tests/tidy.rs"];
 
 /// Words that only SQL has in this spelling.
-const SQL: [&str; 8] = [
-    "SELECT ",
-    "INSERT INTO",
-    "UPDATE ",
-    "DELETE FROM",
-    " WHERE ",
-    " VALUES",
-    "CREATE TABLE",
-    "ORDER BY",
-];
+const SQL: [&str; 8] =
+    ["SELECT ", "INSERT INTO", "UPDATE ", "DELETE FROM", " WHERE ", " VALUES", "CREATE TABLE", "ORDER BY"];
 
 #[test]
 fn s39_no_sql_is_built_from_text() {
     let mut offences = Vec::new();
-    for source in rust_files()
-        .iter()
-        .filter(|source| !MAY_BUILD_SQL.contains(&source.path.as_str()))
-    {
+    for source in rust_files().iter().filter(|source| !MAY_BUILD_SQL.contains(&source.path.as_str())) {
         let words = ["AssertSqlSafe", "QueryBuilder"];
         offences.extend(containing(std::slice::from_ref(source), &words, &[]));
-        for macro_name in [
-            "format!(",
-            "format_args!(",
-            "write!(",
-            "writeln!(",
-            "concat!(",
-            ".push_str(",
-        ] {
+        for macro_name in ["format!(", "format_args!(", "write!(", "writeln!(", "concat!(", ".push_str("] {
             for (start, _) in source.text.match_indices(macro_name) {
                 let literal = first_literal(&source.text[start + macro_name.len()..]);
                 if let Some(word) = SQL.iter().find(|word| literal.contains(**word)) {
@@ -332,10 +244,7 @@ fn first_literal(text: &str) -> &str {
 
 #[test]
 fn the_search_for_built_sql_finds_it() {
-    assert_eq!(
-        first_literal("\n   f, \"SELECT \\\"a\\\" FROM {table}\", x)"),
-        "SELECT \\\"a\\\" FROM {table}"
-    );
+    assert_eq!(first_literal("\n   f, \"SELECT \\\"a\\\" FROM {table}\", x)"), "SELECT \\\"a\\\" FROM {table}");
     assert_eq!(first_literal("name)"), "");
 }
 
@@ -353,14 +262,8 @@ fn both_databases_have_the_same_migrations() {
     none(&lonely, "a migration has the same name on both databases");
     let mut numbers: BTreeMap<&str, Vec<u32>> = BTreeMap::new();
     for name in &postgres {
-        let (module, file) = name
-            .split_once('/')
-            .unwrap_or_else(|| panic!("{name} lies in no folder of a module"));
-        let number = file
-            .split('_')
-            .next()
-            .filter(|digits| digits.len() == 4)
-            .and_then(|digits| digits.parse().ok());
+        let (module, file) = name.split_once('/').unwrap_or_else(|| panic!("{name} lies in no folder of a module"));
+        let number = file.split('_').next().filter(|digits| digits.len() == 4).and_then(|digits| digits.parse().ok());
         numbers
             .entry(module)
             .or_default()
@@ -368,10 +271,7 @@ fn both_databases_have_the_same_migrations() {
     }
     for (module, numbers) in numbers {
         let wanted: Vec<_> = (1..).take(numbers.len()).collect();
-        assert_eq!(
-            numbers, wanted,
-            "the migrations of {module} are numbered from 1 without a gap"
-        );
+        assert_eq!(numbers, wanted, "the migrations of {module} are numbered from 1 without a gap");
     }
 }
 
@@ -414,10 +314,7 @@ const LATER: [(char, u32, u32); 8] = [
 const WITHOUT_A_SOCKET: [Row; 1] = [('c', 109)];
 
 fn all_of(ranges: &[(char, u32, u32)]) -> BTreeSet<Row> {
-    ranges
-        .iter()
-        .flat_map(|(letter, first, last)| (*first..=*last).map(|number| (*letter, number)))
-        .collect()
+    ranges.iter().flat_map(|(letter, first, last)| (*first..=*last).map(|number| (*letter, number))).collect()
 }
 
 #[test]
@@ -464,11 +361,8 @@ fn test_names(text: &str) -> Vec<&str> {
             is_test |= line.contains("test]") || line.contains("test(");
         } else if let Some((before, name)) = line.split_once("fn ") {
             if is_test && (before.is_empty() || before == "async " || before == "pub ") {
-                names.push(
-                    name.split(|letter: char| !letter.is_alphanumeric() && letter != '_')
-                        .next()
-                        .unwrap_or(name),
-                );
+                names
+                    .push(name.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or(name));
             }
             is_test = false;
         } else if !line.starts_with("//") && !line.is_empty() {

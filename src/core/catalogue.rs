@@ -118,7 +118,10 @@ pub fn clashes(plans: &[Plan]) -> Vec<String> {
             claim(format!("{:?} {}", topic.scope, topic.namespace), topics.insert(topic, manifest.name));
         }
         for element in manifest.stream {
-            claim(format!("<{} xmlns='{}'/>", element.name, element.namespace), elements.insert(element, manifest.name));
+            claim(
+                format!("<{} xmlns='{}'/>", element.name, element.namespace),
+                elements.insert(element, manifest.name),
+            );
         }
         for contract in manifest.offers {
             claim(format!("the contract {contract:?}"), providers.insert(contract, manifest.name));

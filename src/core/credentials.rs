@@ -93,11 +93,7 @@ pub enum PasswordError {
 /// Prepares a password as both sides of SCRAM do (RFC 5802 §5.1, RFC 4013): compatibility forms become one.
 pub fn prepare_password(password: &str) -> Result<Cow<'_, str>, PasswordError> {
     let prepared = stringprep::saslprep(password).map_err(|_| PasswordError::Prohibited)?;
-    if prepared.is_empty() {
-        Err(PasswordError::Empty)
-    } else {
-        Ok(prepared)
-    }
+    if prepared.is_empty() { Err(PasswordError::Empty) } else { Ok(prepared) }
 }
 
 /// What the server keeps of one password for one hash. Enough to check a proof and to prove itself,
