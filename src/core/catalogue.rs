@@ -22,14 +22,16 @@ pub struct Running {
 
 const KINDS: usize = 3;
 
+/// Who takes which element of one namespace, by name; a namespace has few.
+type StreamOwners = Vec<(&'static str, Arc<dyn Module>)>;
+
 /// The running modules of one host, sorted by what they do.
 #[derive(Default)]
 pub struct Catalogue {
     running: Vec<Running>,
     stages: [[Vec<Arc<dyn Module>>; KINDS]; Stage::ALL.len()],
     answers: [HashMap<&'static str, Arc<dyn Module>>; Scope::COUNT],
-    /// By namespace; a namespace has few names.
-    stream: HashMap<&'static str, Vec<(&'static str, Arc<dyn Module>)>>,
+    stream: HashMap<&'static str, StreamOwners>,
     hearers: HashMap<Happening, Vec<Arc<dyn Module>>>,
 }
 
