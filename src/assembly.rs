@@ -16,6 +16,12 @@ pub const MODULES: &[Plan] = &[
     waxwing_basics::PLAN,
     waxwing_roster::PLAN,
     waxwing_presence::PLAN,
+    // what was said is stored before anyone sees it
+    waxwing_mam::PLAN,
+    // several devices of one account, each asleep or awake, here or on its way back
+    waxwing_carbons::PLAN,
+    waxwing_csi::PLAN,
+    waxwing_stream_management::PLAN,
     // what is kept when nobody is there
     waxwing_offline::PLAN,
     // questions to the server
