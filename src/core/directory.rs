@@ -18,9 +18,17 @@ const SHARDS: usize = 64;
 
 /// All sessions of this node.
 pub struct Directory {
-    shards: Box<[RwLock<HashMap<BareJid, Sessions>>]>,
+    shards: Box<[RwLock<Shard>]>,
     hasher: RandomState,
     count: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Shard {
+    /// The sessions that are there.
+    here: HashMap<BareJid, Sessions>,
+    /// Sessions that are there no more, while everyone is being told.
+    leaving: HashMap<FullJid, Arc<Session>>,
 }
 
 /// What came of putting a session in.
@@ -29,6 +37,8 @@ pub enum Entered {
     Alone,
     /// It is in, and this one had the same full JID before.
     InPlaceOf(Arc<Session>),
+    /// It is in, and everyone is just being told that this one, which had the same full JID, is gone.
+    After(Arc<Session>),
     /// It is not in: the account has as many sessions as it may have.
     TooMany,
 }
@@ -44,14 +54,15 @@ impl Default for Directory {
 }
 
 impl Directory {
-    fn shard(&self, account: &BareJid) -> &RwLock<HashMap<BareJid, Sessions>> {
+    fn shard(&self, account: &BareJid) -> &RwLock<Shard> {
         &self.shards[self.hasher.hash_one(account) as usize % SHARDS]
     }
 
     /// Puts a session in. `most` is how many sessions the account may have.
     pub fn enter(&self, session: &Arc<Session>, most: usize) -> Entered {
         let mut shard = self.shard(session.account()).write();
-        let sessions = shard.entry(session.account().clone()).or_default();
+        let Shard { here, leaving } = &mut *shard;
+        let sessions = here.entry(session.account().clone()).or_default();
         if let Some(older) = sessions.iter_mut().find(|older| older.jid() == session.jid()) {
             return Entered::InPlaceOf(std::mem::replace(older, session.clone()));
         }
@@ -60,24 +71,38 @@ impl Directory {
         }
         sessions.push(session.clone());
         self.count.fetch_add(1, Ordering::Relaxed);
-        Entered::Alone
+        leaving.get(session.jid()).cloned().map_or(Entered::Alone, Entered::After)
     }
 
-    /// Takes a session out; nothing happens when another has taken its place.
+    /// Takes a session out; nothing happens when another has taken its place. Who enters with its full JID from now on
+    /// learns of it, until it is [`gone`](Self::gone): or the end of the one would be told after the beginning of the
+    /// other, and everyone would believe that nobody is there.
     pub fn leave(&self, session: &Arc<Session>) {
         let mut shard = self.shard(session.account()).write();
-        let Some(sessions) = shard.get_mut(session.account()) else { return };
+        let Shard { here, leaving } = &mut *shard;
+        let Some(sessions) = here.get_mut(session.account()) else { return };
         let before = sessions.len();
         sessions.retain(|other| !Arc::ptr_eq(other, session));
-        self.count.fetch_sub(before - sessions.len(), Ordering::Relaxed);
+        if sessions.len() < before {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            leaving.insert(session.jid().clone(), session.clone());
+        }
         if sessions.is_empty() {
-            shard.remove(session.account());
+            here.remove(session.account());
+        }
+    }
+
+    /// Everyone has been told that a session has left.
+    pub fn gone(&self, session: &Arc<Session>) {
+        let mut shard = self.shard(session.account()).write();
+        if shard.leaving.get(session.jid()).is_some_and(|other| Arc::ptr_eq(other, session)) {
+            shard.leaving.remove(session.jid());
         }
     }
 
     /// The sessions of an account.
     pub fn sessions(&self, account: &BareJid) -> Sessions {
-        self.shard(account).read().get(account).cloned().unwrap_or_default()
+        self.shard(account).read().here.get(account).cloned().unwrap_or_default()
     }
 
     /// The sessions of an account that have sent available presence.
@@ -95,12 +120,12 @@ impl Directory {
     /// The session of an account with this resource.
     pub fn resource(&self, account: &BareJid, resource: &ResourceRef) -> Option<Arc<Session>> {
         let shard = self.shard(account).read();
-        shard.get(account)?.iter().find(|session| session.jid().resource() == resource).cloned()
+        shard.here.get(account)?.iter().find(|session| session.jid().resource() == resource).cloned()
     }
 
     /// Every session, for shutting down and for counting.
     pub fn everyone(&self) -> Vec<Arc<Session>> {
-        self.shards.iter().flat_map(|shard| shard.read().values().flatten().cloned().collect::<Vec<_>>()).collect()
+        self.shards.iter().flat_map(|shard| shard.read().here.values().flatten().cloned().collect::<Vec<_>>()).collect()
     }
 
     /// How many sessions there are.

@@ -292,13 +292,31 @@ async fn end(
             (Delivery::Element(_) | Delivery::Keeper(..) | Delivery::LetGo, _) => {}
         }
     }
-    host.house().directory().leave(session);
+    let leaving = Leaving::begin(session);
     host.tell(Event::SessionEnded(session.clone())).await;
     let reason = last_words.as_ref().map_or("closed", |error| error.condition.name());
     tracing::info!(session = %session.jid(), reason = if wire.is_some() { reason } else { "lost" }, "session.ended");
-    session.mark_ended();
+    drop(leaving);
     if let Some(wire) = wire {
         wire.close(last_words).await;
+    }
+}
+
+/// A session that leaves the directory. When this is dropped, also by a panic, everyone has been told, and another may
+/// have its full JID.
+struct Leaving<'a>(&'a Arc<Session>);
+
+impl<'a> Leaving<'a> {
+    fn begin(session: &'a Arc<Session>) -> Leaving<'a> {
+        session.host().house().directory().leave(session);
+        Leaving(session)
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.mark_ended();
+        self.0.host().house().directory().gone(self.0);
     }
 }
 
@@ -307,7 +325,7 @@ async fn suspend(session: &Arc<Session>, wire: Option<Box<dyn Wire>>, last_words
     let Some(keeper) = session.keeper() else {
         return end(session, wire, Some(last_words), true, VecDeque::new()).await;
     };
-    session.host().house().directory().leave(session);
+    let leaving = Leaving::begin(session);
     let held = session.take_note::<Held>().map(|mut held| held.take()).unwrap_or_default();
     let waiting = session.mailbox.close().into_iter().filter_map(|delivery| match delivery {
         Delivery::Parcel(parcel) => Some(*parcel),
@@ -319,7 +337,7 @@ async fn suspend(session: &Arc<Session>, wire: Option<Box<dyn Wire>>, last_words
         return end(session, wire, Some(last_words), true, left).await;
     }
     tracing::info!(session = %session.jid(), "session.suspended");
-    session.mark_ended();
+    drop(leaving);
     if let Some(wire) = wire {
         wire.close(Some(last_words)).await;
     }

@@ -150,6 +150,7 @@ impl Host {
                 older.end(Some(StreamError::saying(StreamCondition::Conflict, "the resource was bound anew")));
                 older.wait_for_end().await;
             }
+            Entered::After(older) => older.wait_for_end().await,
             Entered::Alone => {}
         }
         tracing::info!(session = %session.jid(), transport = session.circumstances().transport,
@@ -194,7 +195,8 @@ impl Host {
             return None;
         }
         let session = Arc::new(Session::restored(saved, self.clone(), keeper, limits.send_buffer_bytes.get()));
-        if !matches!(directory.enter(&session, limits.sessions_per_user.get()), Entered::Alone) {
+        let entered = directory.enter(&session, limits.sessions_per_user.get());
+        if !matches!(entered, Entered::Alone | Entered::After(_)) {
             return None;
         }
         tracing::debug!(session = %session.jid(), "session.restored");

@@ -128,6 +128,9 @@ impl Module for Witness {
         }
     }
     async fn hear(&self, event: &Event) {
+        if self.host == "slow.test" && event.happening() == Happening::SessionEnded {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
         self.note(format!("hears {:?}", event.happening()));
     }
     async fn receive(&self, parcel: Parcel) -> Result<(), Refusal> {
@@ -311,6 +314,21 @@ async fn what_a_session_could_not_be_given_goes_forward_to_rescue() {
     assert_eq!(house.directory().count(), 2);
     house.shut_down(Duration::from_secs(5)).await;
     assert_eq!(house.directory().count(), 0);
+}
+
+#[tokio::test]
+async fn a_session_begins_when_everyone_knows_that_the_one_before_it_is_over() {
+    let house = house("slow.test", &[FIRST_PLAN]).await.unwrap();
+    let (older, _) = session(&house, "juliet", "balcony").await;
+    older.end(None);
+    while house.directory().count() > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!older.has_ended(), "it is being told");
+    let (_, _) = session(&house, "juliet", "balcony").await;
+    let (opened, ended) = ("first hears SessionOpened", "first hears SessionEnded");
+    assert_eq!(seen("slow.test"), [opened, ended, opened]);
+    house.shut_down(Duration::from_secs(5)).await;
 }
 
 #[tokio::test]
