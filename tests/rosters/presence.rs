@@ -161,6 +161,21 @@ async fn c91_everyone_who_was_told_hears_of_the_end_once() {
 }
 
 #[tokio::test]
+async fn c91_who_comes_back_at_once_is_not_taken_for_gone() {
+    let scene = SERVER.scene().await;
+    let (mut romeo, _garden, mut juliet) = friends(&scene).await;
+    for _ in 0..10 {
+        romeo.hang_up();
+        romeo = scene.online("romeo/orchard").await;
+        // First the old end, then the new beginning, and that is the last word.
+        juliet.expect("<presence type='unavailable' from='{romeo/orchard}' to='{juliet}'/>").await;
+        juliet.expect("<presence from='{romeo/orchard}' to='{juliet}'/>").await;
+    }
+    romeo.barrier().await;
+    juliet.barrier().await;
+}
+
+#[tokio::test]
 async fn c91_a_client_that_comes_back_is_told_from_the_beginning() {
     let scene = SERVER.scene().await;
     let (mut romeo, _garden, mut juliet) = friends(&scene).await;
