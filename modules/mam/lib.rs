@@ -35,7 +35,7 @@ use waxwing_core::events::{Event, Happening};
 use waxwing_core::fault::Fault;
 use waxwing_core::module::{Context, Entity, Manifest, Module, Plan, SettingsDescription, StartError, Xep};
 use waxwing_core::namespaces::STANZA_IDS;
-use waxwing_core::parcel::{Origin, Parcel};
+use waxwing_core::parcel::{ForThisSession, Origin, Parcel};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::Session;
 use waxwing_core::stages::{Pass, Stage, Standing};
@@ -314,5 +314,5 @@ async fn deliver(session: &Arc<Session>, result: Element) -> Result<(), Refusal>
         sleep(PAUSE).await;
     }
     let gone = |_| Refusal::resource_constraint().saying("the results are not read");
-    session.deliver(Parcel::new(message, Origin::House)).map_err(gone)
+    session.deliver(Parcel::new(message, Origin::House).noting(ForThisSession)).map_err(gone)
 }
