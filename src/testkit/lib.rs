@@ -44,6 +44,7 @@
 //! - `{capture:name}`: anything, from then on `{name}`;
 //! - `{…}` or `{...}` among attributes: other attributes, too; in the content: other children and text, too, anywhere;
 //! - `{unordered}` in the content: the children in any order;
+//! - `{stanza-id}`: the id that the recipient's archive has given the message;
 //! - `{error:cancel:item-not-found}`: the `<error/>` of a stanza with this type and condition, whatever else it says.
 //!
 //! Trees are compared: order of attributes, prefixes, and whitespace between elements do not matter; everything else

@@ -95,6 +95,9 @@ pub(crate) fn pattern(template: &str, names: &Names) -> Result<Element, String> 
                 text.push_str(if inside == "..." { MORE } else { inside });
                 text.push(CLOSE);
             }
+            // What the archive adds for the recipient (XEP-0359 §3).
+            Piece::Braces("stanza-id") => text
+                .push_str(&format!("<stanza-id xmlns='urn:xmpp:sid:0' by='{OPEN}any{CLOSE}' id='{OPEN}any{CLOSE}'/>")),
             Piece::Braces(inside) => match inside.split_once(':') {
                 Some(("capture", _)) => text.push_str(&format!("{OPEN}{inside}{CLOSE}")),
                 Some(("error", error)) => text.push_str(&error_pattern(error)?),

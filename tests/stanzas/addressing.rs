@@ -10,7 +10,9 @@ async fn c49_from_is_always_the_true_sender() {
     scene.stranger("nurse");
     for from in ["", "from='{nurse}'", "from='{juliet}'", "from='{host}'", "from='{romeo}'", "from='{romeo/other}'"] {
         romeo.send(format!("<message to='{{juliet}}' {from} id='m'><body>hi</body></message>")).await;
-        juliet.expect("<message to='{juliet}' from='{romeo/orchard}' id='m'><body>hi</body></message>").await;
+        juliet
+            .expect("<message to='{juliet}' from='{romeo/orchard}' id='m'><body>hi</body>{stanza-id}</message>")
+            .await;
         romeo.send(format!("<presence to='{{juliet}}' {from}/>")).await;
         juliet.expect("<presence to='{juliet}' from='{romeo/orchard}'/>").await;
         romeo.send(format!("<iq to='{{juliet/balcony}}' {from} id='q' type='get'><x xmlns='urn:x'/></iq>")).await;
@@ -44,7 +46,9 @@ async fn c50_to_is_delivered_as_it_was_written() {
     for to in ["{juliet}", "{juliet/balcony}"] {
         romeo.send(format!("<message to='{to}' type='chat'><body>hi</body></message>")).await;
         juliet
-            .expect(format!("<message to='{to}' from='{{romeo/orchard}}' type='chat'><body>hi</body></message>"))
+            .expect(format!(
+                "<message to='{to}' from='{{romeo/orchard}}' type='chat'><body>hi</body>{{stanza-id}}</message>"
+            ))
             .await;
         romeo.send(format!("<presence to='{to}'/>")).await;
         juliet.expect(format!("<presence to='{to}' from='{{romeo/orchard}}'/>")).await;
@@ -60,10 +64,12 @@ async fn c59_the_language_of_the_stream_is_that_of_its_stanzas() {
     let mut juliet = scene.online("juliet/balcony").await;
     let mut romeo = scene.session_with("romeo/orchard", "xml:lang='de'").await;
     romeo.send("<message to='{juliet}'><body>ja</body></message>").await;
-    juliet.expect("<message to='{juliet}' from='{romeo/orchard}' xml:lang='de'><body>ja</body></message>").await;
+    juliet
+        .expect("<message to='{juliet}' from='{romeo/orchard}' xml:lang='de'><body>ja</body>{stanza-id}</message>")
+        .await;
     romeo.send("<message to='{juliet}' xml:lang='fr'><body xml:lang='it'>si</body></message>").await;
     juliet
-        .expect("<message to='{juliet}' from='{romeo/orchard}' xml:lang='fr'><body xml:lang='it'>si</body></message>")
+        .expect("<message to='{juliet}' from='{romeo/orchard}' xml:lang='fr'><body xml:lang='it'>si</body>{stanza-id}</message>")
         .await;
     romeo.send("<presence to='{juliet}'><status>da</status></presence>").await;
     juliet.expect("<presence to='{juliet}' from='{romeo/orchard}' xml:lang='de'><status>da</status></presence>").await;
@@ -84,7 +90,9 @@ async fn c60_a_message_without_to_is_for_oneself() {
     orchard.send("<message type='chat' id='m'><body>note to self</body></message>").await;
     for client in [&mut orchard, &mut garden] {
         client
-            .expect("<message from='{romeo/orchard}' type='chat' id='m' {…}><body>note to self</body></message>")
+            .expect(
+                "<message from='{romeo/orchard}' type='chat' id='m' {…}><body>note to self</body>{stanza-id}</message>",
+            )
             .await;
         client.barrier().await;
     }

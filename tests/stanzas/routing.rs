@@ -97,7 +97,9 @@ async fn c66_an_unknown_type_of_message_is_a_normal_one() {
     }
     romeo.barrier().await;
     for (to, id) in [("{juliet}", "1"), ("{juliet/balcony}", "2")] {
-        let template = format!("<message id='{id}' to='{to}' from='{{romeo/orchard}}' {{…}}><body>x</body></message>");
+        let template = format!(
+            "<message id='{id}' to='{to}' from='{{romeo/orchard}}' {{…}}><body>x</body>{{stanza-id}}</message>"
+        );
         let message = juliet.expect(template).await;
         assert!(matches!(message.attribute("type"), None | Some("normal" | "foo")), "{message}");
     }

@@ -44,7 +44,7 @@ async fn c44_a_resource_in_use_goes_to_the_newer_session() {
     older.expect_stream_error("conflict").await;
     juliet.send("<message to='{romeo/orchard}' type='chat'><body>only once</body></message>").await;
     newer
-        .expect("<message from='{juliet/balcony}' to='{romeo/orchard}' type='chat'><body>only once</body></message>")
+        .expect("<message from='{juliet/balcony}' to='{romeo/orchard}' type='chat'><body>only once</body>{stanza-id}</message>")
         .await;
     newer.barrier().await;
 }
