@@ -1,6 +1,6 @@
 //! The commands of `urn:xmpp:blocking` (XEP-0191 §3), read and written.
 
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{self, BareJid, Jid};
 use waxwing_core::fault::Fault;
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::element;
@@ -55,8 +55,8 @@ fn addresses(payload: Child<'_>, most: usize) -> Result<Vec<Jid>, Refusal> {
             return Err(too_many(most));
         }
         let address = item.attribute("jid").ok_or_else(|| Refusal::bad_request().saying("an item names no jid"))?;
-        let address =
-            Jid::new(&address).map_err(|error| Refusal::jid_malformed().saying(format!("not an address: {error}")))?;
+        let address = address::read(&address)
+            .map_err(|error| Refusal::jid_malformed().saying(format!("not an address: {error}")))?;
         addresses.push(address);
     }
     addresses.sort_unstable();

@@ -1,6 +1,6 @@
 //! One contact of a roster as clients see and change it: the `<item/>` of RFC 6121 §2.1.2, read and written.
 
-use waxwing_core::address::BareJid;
+use waxwing_core::address::{self, BareJid};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::xml::{Child, Writer};
 
@@ -82,7 +82,7 @@ impl Wish {
         let Some(jid) = item.attribute("jid") else {
             return Err(Refusal::bad_request().saying("the item has no jid"));
         };
-        let contact = BareJid::new(&jid).map_err(|error| {
+        let contact = address::read_bare(&jid).map_err(|error| {
             Refusal::bad_request().saying(format!("the item's jid is not the address of a contact: {error}"))
         })?;
         if item.attribute("subscription").as_deref() == Some("remove") {

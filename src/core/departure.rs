@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use waxwing_xml::{Child, Element};
 
-use crate::address::Jid;
+use crate::address;
 use crate::fault::Fault;
 use crate::house::House;
 use crate::namespaces;
@@ -13,7 +13,7 @@ use crate::refusal::Refusal;
 use crate::router;
 use crate::session::Session;
 use crate::stages::{Pass, Stage};
-use crate::stanza::{Stanza, StanzaType};
+use crate::stanza::{Kind, Stanza, StanzaType};
 use crate::stream_error::{StreamCondition, StreamError};
 
 /// Takes a first-level element from a bound client, read from the wire with this number. When it returns, everything the
@@ -88,18 +88,22 @@ fn stamp(session: &Session, stanza: &mut Stanza) -> Result<(), Fault> {
     strip_forged_ids(session.host().house(), stanza)
 }
 
-/// Takes away every stanza id that claims to be from us (XEP-0359 §3; all of them, not the first).
+/// Takes away every stanza id that claims to be from us (XEP-0359 §3; all of them, not the first). An IQ keeps what it has:
+/// there an id means nothing, and without it there would be nothing left to answer.
 ///
 /// # Errors
 /// A fault when what is left cannot be read again.
 pub fn strip_forged_ids(house: &House, stanza: &mut Stanza) -> Result<(), Fault> {
+    if stanza.what.kind() == Kind::Iq {
+        return Ok(());
+    }
     stanza.remove_payloads(|payload: Child<'_>| {
         payload.namespace() == namespaces::STANZA_IDS
             && payload.name() == "stanza-id"
             // An address that cannot be read is nobody's id: it goes too.
             && payload
                 .attribute("by")
-                .and_then(|by| Jid::new(&by).ok())
+                .and_then(|by| address::read(&by).ok())
                 .is_none_or(|by| house.is_ours(by.domain()))
     })
 }

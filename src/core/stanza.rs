@@ -7,7 +7,7 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use waxwing_xml::{Child, Element, Writer, escape_attribute};
 
-use crate::address::{BareJid, Jid};
+use crate::address::{self, BareJid, Jid};
 use crate::fault::Fault;
 use crate::namespaces;
 use crate::refusal::Refusal;
@@ -325,7 +325,7 @@ impl Stanza {
             None => refusal = Some(Refusal::bad_request().saying(format!("no such type of <{}/>", kind.name()))),
         }
         for (address, place) in [(to, &mut stanza.to), (from, &mut stanza.from)] {
-            match address.as_deref().map(Jid::new) {
+            match address.as_deref().map(address::read) {
                 None => {}
                 Some(Ok(jid)) => *place = Some(jid),
                 Some(Err(error)) => {

@@ -9,6 +9,7 @@ use super::describe::KnownModule;
 use super::error::{ConfigError, Origin, unknown};
 use super::tree::{self, Node, Step, Table, Value};
 use super::{HostConfig, reading};
+use crate::address;
 
 /// Settings of modules by name.
 pub(super) type ModuleTables = BTreeMap<String, ModuleTable>;
@@ -120,10 +121,12 @@ fn read_name(node: &Node) -> Result<DomainPart, String> {
         return Err("expected the name of a domain in quotes".to_owned());
     };
     // The preparation of JIDs says only that something is wrong, so the common slips are named here.
-    if let Some(sign) = name.chars().find(|sign| sign.is_whitespace() || "/@:,;\"'".contains(*sign)) {
+    let is_ipv6 = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).is_some();
+    let is_slip = |sign: char| sign.is_whitespace() || "/@,;\"'".contains(sign) || (sign == ':' && !is_ipv6);
+    if let Some(sign) = name.chars().find(|sign| is_slip(*sign)) {
         return Err(format!("{name:?} is not the name of a domain: it contains {sign:?}"));
     }
-    let prepared = DomainPart::new(name).map(Cow::into_owned);
+    let prepared = address::read_domain(name).map(Cow::into_owned);
     prepared.map_err(|error| format!("{name:?} is not the name of a domain: {error}"))
 }
 
