@@ -30,7 +30,7 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
         strip_forged_ids(host.house(), &mut parcel.stanza)?;
     }
     if !host.account_exists(&account).await? {
-        return nobody(parcel.stanza.what, to);
+        return nobody(host, parcel, to).await;
     }
     let catalogue = host.catalogue();
     for stage in [Stage::Guard, Stage::SettleReceived] {
@@ -91,10 +91,14 @@ pub(crate) fn may_be_rescued(what: StanzaType) -> bool {
     matches!(what, StanzaType::Message(MessageType::Normal | MessageType::Chat))
 }
 
-/// There is no such account. Looks to the sender as an account that does not know him (RFC 6121 §8.5.1).
-fn nobody(what: StanzaType, to: &Jid) -> Result<(), Refusal> {
-    match what {
-        StanzaType::Iq(IqType::Get | IqType::Set) => Err(Refusal::service_unavailable()),
+/// There is no such account. Looks to the sender as an account that does not know him (RFC 6120 §13.11, RFC 6121 §8.5.1;
+/// security row S25): an IQ is refused with the very words that its owner has for a stranger.
+async fn nobody(host: &Arc<Host>, parcel: &Parcel, to: &Jid) -> Result<(), Refusal> {
+    match parcel.stanza.what {
+        StanzaType::Iq(IqType::Get | IqType::Set) => Err(match to.resource() {
+            None => router::refusal_for_a_stranger(host, parcel).await,
+            Some(_) => Refusal::service_unavailable(),
+        }),
         StanzaType::Message(MessageType::Groupchat) if to.resource().is_none() => Err(Refusal::service_unavailable()),
         _ => Ok(()),
     }

@@ -137,6 +137,9 @@ impl Manifest {
 #[async_trait]
 pub trait Module: Send + Sync + 'static {
     /// Answers an IQ of type get or set on one of its topics.
+    ///
+    /// With [`Scope::Account`](crate::answers::Scope::Account) the account may not exist: then it is asked by somebody who
+    /// is not its owner, and what comes back tells him nothing but the refusal that any stranger gets (security row S25).
     async fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let _ = request;
         Err(Refusal::service_unavailable())

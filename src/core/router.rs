@@ -88,6 +88,16 @@ pub(crate) async fn answer(host: &Arc<Host>, scope: Scope, parcel: &Parcel) -> R
     Ok(())
 }
 
+/// What the owner of an IQ's namespace says to somebody the account does not know; asked when there is no such account.
+pub(crate) async fn refusal_for_a_stranger(host: &Arc<Host>, parcel: &Parcel) -> Refusal {
+    let request =
+        Request { stanza: &parcel.stanza, scope: Scope::Account, session: parcel.origin.session(), stranger: None };
+    match host.catalogue().owner(Scope::Account, request.payload().namespace()).cloned() {
+        Some(owner) => owner.answer(request).await.err().unwrap_or_else(Refusal::service_unavailable),
+        None => Refusal::service_unavailable(),
+    }
+}
+
 async fn to_another_server(house: &Arc<House>, parcel: &mut Parcel) -> Result<(), Refusal> {
     let host = parcel.stanza.from.as_ref().and_then(|from| match house.place(from.domain()) {
         Place::Host(host) | Place::Service(host, _) => Some(host),
