@@ -88,12 +88,13 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
 #[async_trait]
 impl Module for Disco {
     async fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
-        if request.is_set() {
-            return Err(Refusal::bad_request().saying("this can be asked, not set"));
-        }
-        // RFC 6120 §8.3.3.19 and security row S25: a stranger does not learn whether there is such an account.
+        // RFC 6120 §8.3.3.19 and security row S25: a stranger does not learn whether there is such an account, by whatever
+        // he asks.
         if request.scope == Scope::Account && !self.may_ask(request).await? {
             return Err(Refusal::service_unavailable());
+        }
+        if request.is_set() {
+            return Err(Refusal::bad_request().saying("this can be asked, not set"));
         }
         if request.payload().namespace() == ITEMS {
             return self.items(request);
