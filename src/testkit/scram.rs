@@ -103,7 +103,11 @@ impl Scram {
         let signature = sign(digest::digest(hash, &client_key).as_ref(), signed.as_bytes());
         let proof: Vec<u8> = client_key.iter().zip(&signature).map(|(key, signature)| key ^ signature).collect();
         let server = sign(&sign(&salted, b"Server Key"), signed.as_bytes());
-        Final { message: format!("{without_proof},p={}", base64(proof)), server: format!("v={}", base64(server)) }
+        let (proof, server) = (base64(proof), base64(server));
+        for secret in [&proof, &server] {
+            crate::logs::keep_secret(secret);
+        }
+        Final { message: format!("{without_proof},p={proof}"), server: format!("v={server}") }
     }
 
     fn algorithms(&self) -> (&'static digest::Algorithm, hmac::Algorithm, pbkdf2::Algorithm) {

@@ -178,6 +178,7 @@ impl TestServer {
     /// # Panics
     /// When it cannot be made.
     pub async fn add_account(&self, host: &str, name: &str, password: &str) {
+        logs::keep_secret(password);
         let (host, name, password) = (host.to_owned(), node(name), password.to_owned());
         let text = format!("{name}@{host}");
         let added = self.with_house(async move |house: Arc<House>| {
@@ -259,5 +260,10 @@ impl Drop for TestServer {
             runtime.shutdown_timeout(Duration::from_secs(1));
         });
         let _ = stopping.join();
+        // Security row S38, for the whole run of whatever is tested.
+        let leaks = logs::leaks();
+        if !std::thread::panicking() {
+            assert!(leaks.is_empty(), "the log shows what is secret:\n{}", leaks.concat());
+        }
     }
 }
