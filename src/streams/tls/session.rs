@@ -172,7 +172,8 @@ impl Session {
     /// after the handshake a client has no other reason for one of that type. `records` begin where one begins.
     fn is_asked_to_begin_anew(&self, mut records: &[u8]) -> bool {
         let is_server = matches!(self.connection, Connection::Server(_));
-        if !is_server || self.stage != Stage::Open || self.state().protocol_version() != Some(ProtocolVersion::TLSv1_2) {
+        if !is_server || self.stage != Stage::Open || self.state().protocol_version() != Some(ProtocolVersion::TLSv1_2)
+        {
             return false;
         }
         while let [content, _, _, high, low, rest @ ..] = records {
