@@ -24,6 +24,7 @@ use crate::stanza::{IqType, MessageType, StanzaType};
 pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> Result<(), Refusal> {
     let account = to.to_bare();
     if let Home::There(node) = host.house().fabric().home(&account) {
+        parcel.keep_promises().await?;
         return host.house().fabric().forward(&node, router::hand_over(parcel)).await;
     }
     if matches!(parcel.origin, Origin::Remote(_)) {
@@ -44,6 +45,8 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
     if catalogue.pass(Stage::ArchiveReceived, parcel).await? == Pass::Taken {
         return Ok(());
     }
+    // From here on somebody sees it.
+    parcel.keep_promises().await?;
     let choice = match parcel.stanza.what {
         StanzaType::Message(of) => choose_for_message(host, to, &account, of),
         _ => choose_for_presence(host, to, &account),

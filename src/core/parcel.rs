@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use smallvec::SmallVec;
+use waxwing_storage::Receipt;
 
 use crate::address::DomainPart;
 use crate::notes::{Note, Notes};
+use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::stanza::Stanza;
 
@@ -42,6 +44,8 @@ pub struct Parcel {
     pub recipients: SmallVec<[Arc<Session>; 2]>,
     /// When it was put into a session's mailbox, in milliseconds since 1970; 0 before.
     pub delivered_at: i64,
+    /// What is being written, and must be before anybody sees the parcel or its sender is told that it was taken.
+    promises: Vec<Receipt>,
 }
 
 /// A parcel with this note means something to the session it was delivered to and to no other: a carbon copy, a result
@@ -60,7 +64,33 @@ impl Note for ForThisSession {
 impl Parcel {
     /// A parcel at the beginning of its way.
     pub fn new(stanza: Stanza, origin: Origin) -> Parcel {
-        Parcel { stanza, origin, notes: Notes::default(), recipients: SmallVec::new(), delivered_at: 0 }
+        Parcel {
+            stanza,
+            origin,
+            notes: Notes::default(),
+            recipients: SmallVec::new(),
+            delivered_at: 0,
+            promises: Vec::new(),
+        }
+    }
+
+    /// Something is being written that must be committed before anybody sees the parcel. Core waits for it before the
+    /// parcel leaves the sender's host, is delivered or ends in any other way, and whoever shows it to somebody earlier
+    /// waits by [`Parcel::keep_promises`]. So what several stages write can go into one commit.
+    pub fn promise(&mut self, receipt: Receipt) {
+        self.promises.push(receipt);
+    }
+
+    /// Waits until everything that was promised is committed.
+    ///
+    /// # Errors
+    /// What its sender is told when something was not.
+    pub async fn keep_promises(&mut self) -> Result<(), Refusal> {
+        let mut kept = Ok(());
+        for receipt in std::mem::take(&mut self.promises) {
+            kept = receipt.committed().await.and(kept);
+        }
+        Ok(kept?)
     }
 
     /// With a note.

@@ -15,7 +15,10 @@ use crate::stanza::{IqType, Stanza, StanzaType};
 
 /// Routes a parcel. A refusal becomes a stanza error on a journey of its own (RFC 6120 §8.3).
 pub async fn dispatch(house: &Arc<House>, mut parcel: Parcel) {
-    if let Err(refusal) = route(house, &mut parcel).await {
+    let routed = route(house, &mut parcel).await;
+    // What was promised holds also where nobody got the parcel.
+    let kept = parcel.keep_promises().await;
+    if let Err(refusal) = routed.and(kept) {
         bounce(house, &parcel, &refusal).await;
     }
 }
@@ -48,7 +51,12 @@ async fn route(house: &Arc<House>, parcel: &mut Parcel) -> Result<(), Refusal> {
     let Some(to) = parcel.stanza.to.clone() else {
         return Err(Refusal::bad_request().saying("nobody is named to receive it"));
     };
-    match house.place(to.domain()) {
+    let place = house.place(to.domain());
+    if !matches!(place, Place::Host(_)) || to.node().is_none() {
+        // Only an account of ours waits for what is written together with its own copy.
+        parcel.keep_promises().await?;
+    }
+    match place {
         Place::Host(host) if to.node().is_some() => arrival::arrive(&host, parcel, &to).await,
         Place::Host(host) => to_host(&host, parcel, &to).await,
         Place::Service(_, module) => module.receive(hand_over(parcel)).await,
