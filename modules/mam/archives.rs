@@ -25,7 +25,7 @@ use crate::settings::{Keep, Settings};
 use crate::store::{Peer, Shelf, Store};
 use crate::turns::Turn;
 use crate::worth;
-use crate::writer::{NextId, Row, Writer};
+use crate::writer::{NextId, Pending, Row, Writer};
 
 /// How many messages are written in one transaction at most.
 const BATCH: usize = 200;
@@ -133,10 +133,15 @@ impl Archives {
     /// # Errors
     /// What storage failed with.
     pub async fn put(&self, owner: &BareJid, item: Item<'_>) -> Result<(ArchiveId, Option<Turn>), StorageError> {
+        self.submit(owner, item).await?.committed().await
+    }
+
+    /// Hands a message over to be stored.
+    pub(crate) async fn submit(&self, owner: &BareJid, item: Item<'_>) -> Result<Pending, StorageError> {
         let archive = self.find_or_make(owner).await?.number;
         let Item { peer, is_outgoing, stanza, in_turn } = item;
         self.writer
-            .write(Row {
+            .submit(Row {
                 archive,
                 peer: peer.to_bare().as_str().into(),
                 resource: peer.resource().map(|resource| resource.as_str()).unwrap_or_default().into(),

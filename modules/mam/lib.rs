@@ -51,6 +51,7 @@ pub use settings::{Keep, Settings};
 pub use store::{MIGRATIONS, NewMessage, Page, PageRow, Peer, Shelf, Store};
 use turns::Turn;
 pub use writer::NextId;
+use writer::Pending;
 
 /// The module as the assembly lists it.
 pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(start(context)) };
@@ -190,13 +191,21 @@ impl Mam {
 
     async fn keep_for_sender(&self, parcel: &mut Parcel) -> Result<(), Refusal> {
         let (Some(session), Some(peer)) = (parcel.origin.session(), parcel.stanza.to.as_ref()) else { return Ok(()) };
+        let account = session.account();
         let item = Item { peer, is_outgoing: true, stanza: &parcel.stanza, in_turn: true };
-        if let Some((id, turn)) = self.keep(session.account(), item).await? {
-            parcel.notes.put(KeptForSender(id));
-            if let Some(turn) = turn {
-                // It lasts until the sender's other devices have been told: until the next stage of ours, or the end.
-                parcel.notes.put(turn);
-            }
+        let Some(pending) = self.keep(account, item).await? else { return Ok(()) };
+        let alone = self.context.directory().sessions(account).len() == 1;
+        if alone && peer.to_bare() != *account {
+            // There is no other device to show it to and nobody who wants to know its id: so its commit can be waited for
+            // together with that of the recipient's copy, and is the same one most of the time.
+            parcel.promise(pending.into_receipt());
+            return Ok(());
+        }
+        let (id, turn) = in_turn(pending).await?;
+        parcel.notes.put(KeptForSender(id));
+        if let Some(turn) = turn {
+            // It lasts until the sender's other devices have been told: until the next stage of ours, or the end.
+            parcel.notes.put(turn);
         }
         Ok(())
     }
@@ -217,27 +226,22 @@ impl Mam {
         let host = Jid::from(self.context.host().address().clone());
         let peer = parcel.stanza.from.as_ref().unwrap_or(&host);
         let item = Item { peer, is_outgoing: false, stanza: &parcel.stanza, in_turn: true };
-        if let Some((id, turn)) = self.keep(&owner, item).await? {
-            if let Some(turn) = turn {
-                parcel.notes.put(turn);
-            }
-            return announce(parcel, &owner, id);
+        let Some(pending) = self.keep(&owner, item).await? else { return Ok(()) };
+        let (id, turn) = in_turn(pending).await?;
+        if let Some(turn) = turn {
+            parcel.notes.put(turn);
         }
-        Ok(())
+        announce(parcel, &owner, id)
     }
 
-    /// Stores a message in an account's archive if it is worth it and wanted there. Waits for the message's turn.
-    async fn keep(&self, owner: &BareJid, item: Item<'_>) -> Result<Option<(ArchiveId, Option<Turn>)>, Refusal> {
+    /// Hands a message over to an account's archive if it is worth it and wanted there.
+    async fn keep(&self, owner: &BareJid, item: Item<'_>) -> Result<Option<Pending>, Refusal> {
         if !worth::is_worth_keeping(item.stanza) || !self.wants(owner, item.peer).await? {
             return Ok(None);
         }
         // First, so that a retraction that could not take effect is not stored as if it had.
         self.archives.retract(owner, &item).await?;
-        let (id, mut turn) = self.archives.put(owner, item).await?;
-        if let Some(turn) = &mut turn {
-            turn.come().await;
-        }
-        Ok(Some((id, turn)))
+        Ok(Some(self.archives.submit(owner, item).await?))
     }
 
     /// Whether an account wants messages from or for somebody archived (XEP-0441).
@@ -280,6 +284,15 @@ impl Mam {
             }
         }
     }
+}
+
+/// Waits until a message is committed and it is its turn to be shown.
+async fn in_turn(pending: Pending) -> Result<(ArchiveId, Option<Turn>), Refusal> {
+    let (id, mut turn) = pending.committed().await?;
+    if let Some(turn) = &mut turn {
+        turn.come().await;
+    }
+    Ok((id, turn))
 }
 
 /// Tells the recipient's devices, and nobody else, under which id his archive holds the message (XEP-0313 §3.5).

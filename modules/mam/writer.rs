@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use waxwing_core::archive::ArchiveId;
-use waxwing_storage::{Batch, Database, GroupCommit, GroupCommitSettings, StorageError};
+use waxwing_storage::{Batch, Database, GroupCommit, GroupCommitSettings, Receipt, StorageError};
 
 use crate::search::Indexer;
 use crate::store::{NewMessage, Store, Text};
@@ -65,17 +65,37 @@ impl Writer {
         Writer { commit: GroupCommit::start(database, &settings, messages) }
     }
 
-    /// Writes a message; when it returns, the message is committed. The turn is there if one was wished for.
+    /// Takes a message; its place in the order is certain then, and it will be committed or refused.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when too many wait already. It will not be written.
+    pub async fn submit(&self, row: Row) -> Result<Pending, StorageError> {
+        let place = row.place.clone();
+        Ok(Pending { receipt: self.commit.submit(row).await?, place })
+    }
+}
+
+/// A message that is being written.
+pub struct Pending {
+    receipt: Receipt,
+    place: Arc<Place>,
+}
+
+impl Pending {
+    /// Waits for the commit, and tells what became of the message. The turn is there if one was wished for.
     ///
     /// # Errors
     /// What storage failed with.
-    pub async fn write(&self, row: Row) -> Result<(ArchiveId, Option<Turn>), StorageError> {
-        let place = row.place.clone();
-        self.commit.write(row).await?;
-        let id =
-            place.id.get().copied().ok_or_else(|| StorageError::Other("a row was written without an id".to_owned()))?;
-        let turn = place.turn.lock().take();
-        Ok((ArchiveId(id), turn))
+    pub async fn committed(self) -> Result<(ArchiveId, Option<Turn>), StorageError> {
+        self.receipt.committed().await?;
+        let id = self.place.id.get().copied();
+        let id = id.ok_or_else(|| StorageError::Other("a row was written without an id".to_owned()))?;
+        Ok((ArchiveId(id), self.place.turn.lock().take()))
+    }
+
+    /// Leaves the waiting to somebody else, who needs neither the id nor the turn: that is over with the commit.
+    pub fn into_receipt(self) -> Receipt {
+        self.receipt
     }
 }
 
