@@ -23,7 +23,7 @@ pub fn read(text: &str) -> Result<Jid, Error> {
     }
     let node = bare.split_once('@').map(|(node, _)| NodePart::new(node)).transpose()?;
     let resource = resource.map(ResourcePart::new).transpose()?;
-    Ok(Jid::from_parts(node.as_deref(), &*read_domain(domain)?, resource.as_deref()))
+    Ok(Jid::from_parts(node.as_deref(), &read_domain(domain)?, resource.as_deref()))
 }
 
 /// As [`read`], for the address of an account or a service.
