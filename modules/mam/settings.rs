@@ -130,3 +130,31 @@ impl<'de> Deserialize<'de> for Keep {
         deserializer.deserialize_any(Text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::de::IntoDeserializer;
+    use serde::de::value::Error as ValueError;
+
+    fn read(text: &str) -> Result<Keep, ValueError> {
+        Keep::deserialize(text.into_deserializer())
+    }
+
+    #[test]
+    fn a_time_or_forever() {
+        assert_eq!(read("forever").unwrap().milliseconds(), None);
+        assert_eq!(read("unlimited").unwrap(), Keep::FOREVER);
+        assert_eq!(read("365d").unwrap().milliseconds(), Some(365 * 86_400_000));
+        let seconds: Result<Keep, ValueError> = Keep::deserialize(7200i64.into_deserializer());
+        assert_eq!(seconds.unwrap().milliseconds(), Some(7_200_000));
+        for wrong in ["0", "5s", "a while", ""] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
+        for text in ["forever", "30d", "36h"] {
+            assert_eq!(read(text).unwrap().to_string(), text);
+        }
+        // Longer than ids can tell is for ever.
+        assert_eq!(Keep::of(Duration::MAX), Keep::FOREVER);
+    }
+}
