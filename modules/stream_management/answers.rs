@@ -61,6 +61,12 @@ impl Answers {
         (due, Some(handled))
     }
 
+    /// Another stream has taken the place of the one on which was asked: nobody waits for an answer any more.
+    pub fn forget_requests(&mut self) {
+        self.storing = self.storing.map(|_| 0);
+        self.later = 0;
+    }
+
     /// The number was stored on another occasion.
     pub fn stored_besides(&mut self, number: u32) {
         if self.storing.is_none() {
@@ -97,6 +103,19 @@ mod tests {
         assert_eq!(answers.asked(4), Then::Wait);
         assert_eq!(answers.stored(4, true, 4), (3, None));
         assert_eq!(answers.asked(4), Then::Answer(4));
+    }
+
+    #[test]
+    fn requests_of_an_old_stream_are_not_answered_on_a_new_one() {
+        let mut answers = Answers::default();
+        assert_eq!(answers.asked(1), Then::Store(1));
+        assert_eq!(answers.asked(2), Then::Wait);
+        answers.forget_requests();
+        assert_eq!(answers.asked(3), Then::Wait);
+        assert_eq!(answers.stored(1, true, 3), (0, Some(3)));
+        assert_eq!(answers.stored(3, true, 3), (1, None));
+        answers.forget_requests();
+        assert_eq!(answers.asked(3), Then::Answer(3));
     }
 
     #[test]

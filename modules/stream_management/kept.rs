@@ -99,7 +99,9 @@ mod tests {
 
     fn parcel(xml: &str, delivered_at: i64) -> Parcel {
         let stanza = Stanza::read(element(xml.to_owned()).unwrap()).unwrap().unwrap();
-        Parcel { delivered_at, ..Parcel::new(stanza, Origin::House) }
+        let mut parcel = Parcel::new(stanza, Origin::House);
+        parcel.delivered_at = delivered_at;
+        parcel
     }
 
     fn written(parcel: &Parcel) -> String {

@@ -47,6 +47,7 @@ impl Resumption for Resuming {
             return Err(elements::failed(Condition::ItemNotFound, Some(managed.handled(&session))));
         }
         let wire_number = session.take_over().await;
+        managed.answers.lock().forget_requests();
         let handled = managed.handled(&session);
         let after_restart = managed.is_restored();
         self.0.make_sure(&session, &managed, handled).await;

@@ -179,10 +179,12 @@ impl Shared {
     async fn store_and_answer(&self, session: &Session, managed: &Managed, number: u32) {
         let mut next = Some(number);
         while let Some(number) = next {
+            // On a later stream the answer could be older than what was said when it began.
+            let stream = session.wire_number();
             let successfully = self.write_number(session.account(), managed, number, false).await;
             let (due, then) = managed.answers.lock().stored(number, successfully, managed.handled(session));
             for _ in 0..due {
-                session.send_element(elements::answer(number));
+                session.send_element_on(stream, elements::answer(number));
             }
             next = then;
         }

@@ -108,7 +108,7 @@ async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Optio
             continue;
         };
         // In a box while there is something to do, as in the reader.
-        let written = !session.mailbox.is_empty() && Box::pin(fill(session, &mut **wire)).await;
+        let written = !session.mailbox.is_empty() && Box::pin(fill(session, &mut **wire, *number)).await;
         match flush(session, &mut **wire).await {
             // What came while it waited may have been overheard.
             Ok(Flushed::AtOnce) if !written && !session.mailbox.has_order() => session.mailbox.changed().await,
@@ -151,17 +151,19 @@ async fn wait_for_a_wire(session: &Session, patience: &mut Option<Pin<Box<Sleep>
 }
 
 /// Moves deliveries from the mailbox to the wire, up to one batch; whether there were any.
-async fn fill(session: &Arc<Session>, wire: &mut dyn Wire) -> bool {
+async fn fill(session: &Arc<Session>, wire: &mut dyn Wire, number: u32) -> bool {
     let catalogue = session.host().catalogue();
     let mut keeper = session.keeper();
     let mut written = 0;
     while written < BATCH && keeper.as_ref().is_none_or(|keeper| keeper.has_room()) {
         match session.mailbox.take() {
             None => break,
-            Some(Delivery::Element(element)) => {
+            Some(Delivery::Element(of, element)) if of == number => {
                 written += element.len();
                 wire.write(&element);
             }
+            // An answer that comes late would say what is no longer so.
+            Some(Delivery::Element(..)) => written += 1,
             Some(Delivery::Keeper(new, element)) => {
                 written += element.len();
                 wire.write(&element);
@@ -280,7 +282,7 @@ async fn end(
             continue;
         };
         match (delivery, wire.as_deref_mut().filter(|_| write_what_waits)) {
-            (Delivery::Element(element), Some(wire)) => wire.write(&element),
+            (Delivery::Element(_, element), Some(wire)) => wire.write(&element),
             // Nobody would ever say that it has been received.
             (Delivery::Parcel(parcel), _) if keeper.is_some() && arrival::may_be_rescued(parcel.stanza.what) => {
                 keep(&host, *parcel).await;
@@ -289,7 +291,7 @@ async fn end(
                 encode(&parcel, wire);
             }
             (Delivery::Parcel(parcel), None) => keep(&host, *parcel).await,
-            (Delivery::Element(_) | Delivery::Keeper(..) | Delivery::LetGo, _) => {}
+            (Delivery::Element(..) | Delivery::Keeper(..) | Delivery::LetGo, _) => {}
         }
     }
     let leaving = Leaving::begin(session);

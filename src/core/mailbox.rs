@@ -16,8 +16,9 @@ use crate::wire::{Keeper, Wire};
 pub enum Delivery {
     /// A stanza for the client, which passes Hold and Count first.
     Parcel(Box<Parcel>),
-    /// An element of the stream itself, neither held nor counted. Complete with its namespace.
-    Element(Bytes),
+    /// An element of the stream with this number, neither held nor counted, and of no use to another stream. Complete
+    /// with its namespace.
+    Element(u32, Bytes),
     /// From here on what is written is kept; the element says so to the client.
     Keeper(Arc<dyn Keeper>, Bytes),
     /// What is held back goes to the client here.
@@ -28,7 +29,7 @@ impl Delivery {
     fn size(&self) -> usize {
         match self {
             Delivery::Parcel(parcel) => parcel.stanza.size(),
-            Delivery::Element(element) | Delivery::Keeper(_, element) => element.len(),
+            Delivery::Element(_, element) | Delivery::Keeper(_, element) => element.len(),
             // Counted, so that it is bounded.
             Delivery::LetGo => 16,
         }

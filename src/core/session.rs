@@ -233,9 +233,15 @@ impl Session {
         self.mailbox.bytes()
     }
 
-    /// Writes an element of the stream itself to the client, complete with its namespace.
+    /// Writes an element of the stream itself to the client, complete with its namespace. It is for the stream that
+    /// counts now; if another has taken its place when its turn comes, it is dropped.
     pub fn send_element(&self, element: Bytes) {
-        self.put(Delivery::Element(element));
+        self.send_element_on(self.wire_number(), element);
+    }
+
+    /// Writes an element to the client on the stream with this number, if that still counts when its turn comes.
+    pub fn send_element_on(&self, number: u32, element: Bytes) {
+        self.put(Delivery::Element(number, element));
     }
 
     /// From now on the session outlives its wire, as its keeper says. What is written after the `element`, which tells

@@ -349,3 +349,25 @@ async fn binding_the_same_resource_ends_the_session_that_waits() {
     assert!(world.try_to_resume("juliet", &juliet.id, 0).await.is_err());
     assert!(!again.session.has_ended());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn f16_no_answer_goes_back_behind_what_a_resumed_stream_has_said() {
+    let world = World::new("answers.test").await;
+    let mut juliet = world.enabled("juliet", "balcony").await;
+    let mut said = 0;
+    for round in 0..50 {
+        // Questions whose answers do not leave any more, or whose numbers are still being stored when the connection
+        // breaks.
+        juliet.line.sticks();
+        for _ in 0..5 {
+            juliet.says("<presence/>").await;
+            said += 1;
+            juliet.says("<r xmlns='urn:xmpp:sm:3'/>").await;
+            tokio::time::sleep(Duration::from_millis(round % 4)).await;
+        }
+        juliet.session.lost(juliet.number);
+        assert_eq!(world.resume(&mut juliet).await, said);
+        assert_eq!(juliet.asks().await, said, "the first answer on the new stream");
+        assert_eq!(juliet.line.try_next(), None, "the only one");
+    }
+}
