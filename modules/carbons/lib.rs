@@ -84,7 +84,7 @@ impl Module for Carbons {
     async fn pass(&self, stage: Stage, parcel: &mut Parcel) -> Result<Pass, Refusal> {
         match stage {
             Stage::Stamp | Stage::Guard => rules::strip_forged(&mut parcel.stanza)?,
-            Stage::CopySent => self.copy_sent(parcel),
+            Stage::CopySent => self.copy_sent(parcel).await?,
             Stage::CopyReceived => {
                 self.copy_received(parcel);
                 rules::strip_private(&mut parcel.stanza)?;
@@ -97,27 +97,30 @@ impl Module for Carbons {
 
 impl Carbons {
     /// Tells the sender's other devices (§8).
-    fn copy_sent(&self, parcel: &Parcel) {
-        let (Origin::Session(sender), Some(to)) = (&parcel.origin, &parcel.stanza.to) else { return };
+    async fn copy_sent(&self, parcel: &mut Parcel) -> Result<(), Refusal> {
+        let (Origin::Session(sender), Some(to)) = (parcel.origin.clone(), &parcel.stanza.to) else { return Ok(()) };
         let account = sender.account();
         // What one writes to oneself arrives at one's own account: there the others are told, and once.
         if to.to_bare() == *account {
-            return;
+            return Ok(());
         }
-        let others = self.others(account, std::slice::from_ref(sender));
+        let others = self.others(account, std::slice::from_ref(&sender));
         if others.is_empty() {
-            return;
+            return Ok(());
         }
         let message = self.hash(to, &parcel.stanza);
-        if !is_copied(&parcel.stanza, Side::Sent, || was_copied(sender, message)) {
-            return;
+        if !is_copied(&parcel.stanza, Side::Sent, || was_copied(&sender, message)) {
+            return Ok(());
         }
-        remember(sender, &parcel.stanza, message);
+        remember(&sender, &parcel.stanza, message);
+        // What the archive has promised is kept before anybody sees the message.
+        parcel.keep_promises().await?;
         let kept = parcel.notes.get::<KeptForSender>().map(|KeptForSender(id)| *id);
         match envelope::copy(&parcel.stanza, Side::Sent, account, kept, now_milliseconds()) {
             Ok(copy) => others.iter().for_each(|session| deliver(session, &copy)),
             Err(fault) => tracing::debug!(fault = fault.id(), "carbons.no_copy"),
         }
+        Ok(())
     }
 
     /// Tells the recipient's other devices (§7).
