@@ -2,7 +2,7 @@
 
 use waxwing_core::address::Jid;
 use waxwing_core::namespaces;
-use waxwing_core::stanza::{Kind, MessageType, PresenceType, Stanza, StanzaType, element};
+use waxwing_core::stanza::{Kind, MessageType, Stanza, StanzaType, element};
 use waxwing_core::xml::{Child, Element, Writer};
 
 use crate::protocol::{HATS, MUC, OCCUPANT_ID, USER};
@@ -89,11 +89,6 @@ pub fn stanza_id(id: &str, by: &str) -> Option<Element> {
 pub fn write_delay(writer: &mut Writer, from: &str, milliseconds: i64) {
     writer.open("delay").attribute("xmlns", namespaces::DELAY).attribute("from", from);
     writer.attribute("stamp", &crate::moment::stamp(milliseconds)).close();
-}
-
-/// A presence without payloads.
-pub fn bare_presence(of: PresenceType) -> Stanza {
-    Stanza::presence(of)
 }
 
 #[cfg(test)]

@@ -47,8 +47,6 @@ pub struct Utterance {
     pub peer: Jid,
     /// What the archive keeps beside it: who the speaker really is, where everyone sees that.
     pub archived_only: Option<Element>,
-    /// Whose address everyone who is away must not learn from it; the account that speaks, if it is one.
-    pub speaker: Option<BareJid>,
     /// Those who are away and are told of it.
     pub absent: Vec<Absent>,
 }

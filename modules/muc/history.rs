@@ -96,11 +96,6 @@ impl History {
         self.said.retain(|said| said.id != Some(id));
     }
 
-    /// Forgets everything.
-    pub fn clear(&mut self) {
-        self.said.clear();
-    }
-
     /// What a device is shown: the newest messages that fit all of the limits, oldest first.
     pub fn recall(&self, room: &BareJid, most: usize, wanted: &Wanted, device: &Jid) -> Vec<Stanza> {
         let most = wanted.stanzas.map_or(most, |stanzas| stanzas.min(most));

@@ -128,7 +128,7 @@ impl Mentioned {
         for payload in message.payloads() {
             let is_mention = payload.namespace() == MENTIONS && payload.name() == "mention";
             let is_reference = payload.namespace() == REFERENCE && payload.name() == "reference";
-            if !is_mention && !(is_reference && payload.attribute("type").as_deref() == Some("mention")) {
+            if !(is_mention || is_reference && payload.attribute("type").as_deref() == Some("mention")) {
                 continue;
             }
             count += 1;

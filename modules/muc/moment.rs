@@ -1,6 +1,8 @@
 //! A moment as a room knows it: for measuring how long something takes, and for stamping what is shown.
 
-use std::time::{Duration, Instant};
+#[cfg(test)]
+use std::time::Duration;
+use std::time::Instant;
 
 use waxwing_core::clock::{date_time, now_milliseconds};
 
@@ -20,6 +22,7 @@ impl Moment {
     }
 
     /// So much later.
+    #[cfg(test)]
     pub fn after(self, duration: Duration) -> Moment {
         let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
         Moment {

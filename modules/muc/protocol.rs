@@ -72,17 +72,13 @@ pub const MENTION_NOTICE: &str = "urn:xmpp:mmn:0";
 pub const MENTIONS: &str = "urn:xmpp:mentions:0";
 /// References, with which mentions were made before (XEP-0372).
 pub const REFERENCE: &str = "urn:xmpp:reference:0";
-/// Room activity (XEP-0437).
-pub const ACTIVITY: &str = "urn:xmpp:rai:0";
 /// Forwarded stanzas (XEP-0297).
 pub const FORWARD: &str = "urn:xmpp:forward:0";
 /// Hints for whoever stores a message (XEP-0334).
 pub const HINTS: &str = "urn:xmpp:hints";
 /// Reactions (XEP-0444).
 pub const REACTIONS: &str = "urn:xmpp:reactions:0";
-/// What was read (XEP-0333).
-pub const MARKERS: &str = "urn:xmpp:chat-markers:0";
-/// Who a message was for (XEP-0033), and avatars (XEP-0084) are asked for by this.
+/// Avatars (XEP-0084) are asked for by this.
 pub const PUBSUB: &str = "http://jabber.org/protocol/pubsub";
 
 /// Encrypted contents (XEP-0384 old and new, XEP-0027, XEP-0373), each of which is worth keeping without a body.
@@ -93,8 +89,6 @@ pub const ENCRYPTED: [&str; 4] =
 pub mod status {
     /// Every occupant sees your full address.
     pub const NON_ANONYMOUS: u16 = 100;
-    /// Your affiliation has changed while you were away.
-    pub const AFFILIATION_CHANGED: u16 = 101;
     /// The configuration has changed.
     pub const CONFIGURATION_CHANGED: u16 = 104;
     /// This is you.

@@ -82,6 +82,7 @@ impl Affiliations {
     }
 
     /// Whether there is an owner.
+    #[cfg(test)]
     pub fn has_owner(&self) -> bool {
         self.with(Affiliation::Owner).next().is_some()
     }

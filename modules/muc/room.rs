@@ -43,7 +43,7 @@ use crate::effects::{Change, Effects};
 use crate::history::History;
 use crate::moment::Moment;
 use crate::occupants::{Occupant, Occupants};
-use crate::protocol::MUC;
+use crate::protocol::{MUC, status};
 use crate::records::Records;
 use crate::room::private::Relays;
 use crate::settings::Settings;
@@ -97,6 +97,8 @@ pub enum Event {
     Time,
     /// The service is shut down.
     ShutDown,
+    /// The room has failed, and everyone has to come anew.
+    Broken,
 }
 
 /// Members who want to register and wait for an admin's word, with the nickname they want (§9.9).
@@ -163,7 +165,8 @@ impl Room {
             Event::Gone(device, why) => self.lose(&device, why, &mut effects),
             Event::Removed(account) => self.forget_account(&account, now, &mut effects),
             Event::Time => self.pass_time(now, &mut effects),
-            Event::ShutDown => self.shut_down(&mut effects),
+            Event::ShutDown => self.empty(status::SHUT_DOWN, &mut effects),
+            Event::Broken => self.empty(status::TECHNICAL, &mut effects),
         }
         if self.is_locked() {
             // Nothing of it is kept until it is unlocked, and then all at once.
@@ -244,14 +247,16 @@ impl Room {
         }
     }
 
-    /// The room's address.
-    pub fn address(&self) -> &BareJid {
-        &self.address
-    }
-
     /// What it remembers.
+    #[cfg(test)]
     pub fn records(&self) -> &Records {
         &self.records
+    }
+
+    /// What holds for it and all others.
+    #[cfg(test)]
+    pub fn rules_for_tests(&self) -> Arc<Rules> {
+        self.rules.clone()
     }
 
     /// Who is in it.
@@ -267,6 +272,11 @@ impl Room {
     /// Whether it waits for its first configuration.
     pub fn is_locked(&self) -> bool {
         self.locked.is_some()
+    }
+
+    /// Whether everyone sees real addresses.
+    pub fn shows_addresses(&self) -> bool {
+        self.configuration().is_non_anonymous()
     }
 
     fn configuration(&self) -> &Configuration {
@@ -336,18 +346,12 @@ pub fn not_in_the_room(occupant: &FullJid, to: &Jid) -> Stanza {
         writer.open("x").attribute("xmlns", crate::protocol::USER);
         writer.open("item").attribute("affiliation", "none").attribute("role", "none");
         writer.open("reason").text("You are not in the room.").close().close();
-        use crate::protocol::status::{KICKED, SELF, TECHNICAL};
-        speaking::write_statuses(writer, [SELF, KICKED, TECHNICAL]);
+        speaking::write_statuses(writer, [status::SELF, status::KICKED, status::TECHNICAL]);
         writer.close();
     });
     stanza.from = Some(occupant.clone().into());
     stanza.to = Some(to.clone());
     stanza
-}
-
-/// Where a room is, for errors that say who has refused (`by`).
-pub fn room_of(address: &Jid) -> BareJid {
-    address.to_bare()
 }
 
 #[cfg(test)]

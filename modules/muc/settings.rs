@@ -49,6 +49,8 @@ pub struct Settings {
     pub nick_bytes: ByteSize,
     /// Size of the largest presence that is shown to the others in a room, what clients add to it included.
     pub presence_bytes: ByteSize,
+    /// How many characters the text of a message may have.
+    pub body_characters: Count,
     /// Size of the longest subject, with all its languages.
     pub subject_bytes: ByteSize,
     /// Size of the largest card of a room; its picture is in it.
@@ -95,6 +97,7 @@ impl Default for Settings {
             history: Count::of(50),
             nick_bytes: ByteSize::bytes(256),
             presence_bytes: ByteSize::kibibytes(8),
+            body_characters: Count::of(100_000),
             subject_bytes: ByteSize::kibibytes(4),
             vcard_bytes: ByteSize::kibibytes(256),
             occupant_messages: Rate::per_minute(120),

@@ -154,7 +154,7 @@ impl Room {
                 let nick = nick
                     .as_deref()
                     .ok_or_else(|| Refusal::bad_request().saying("an affiliation belongs to an address"))?;
-                let occupant = self.occupants.named(&*read_nick(nick)?);
+                let occupant = self.occupants.named(&read_nick(nick)?);
                 occupant.ok_or_else(Refusal::item_not_found)?.account.clone()
             }
         };

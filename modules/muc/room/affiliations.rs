@@ -232,7 +232,6 @@ impl Room {
             let about = about(occupant);
             let word = Word {
                 reason: about.and_then(|done| done.reason.as_deref()),
-                actor: actor.as_deref(),
                 versions: about.map(|done| done.versions),
                 ..Word::default()
             };

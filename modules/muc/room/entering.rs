@@ -70,6 +70,9 @@ impl Room {
         self.show_room(&occupant, from, &mut effects.deliveries);
         self.tell_others(&occupant, &Word::default(), &mut effects.deliveries);
         self.welcome(presence, &occupant, from, &statuses, now, effects);
+        if self.affiliation(&occupant.account).is_admin() {
+            self.show_petitions(from, effects);
+        }
         Ok(())
     }
 

@@ -115,9 +115,9 @@ impl Room {
         pulses.chain(unlocked).min()
     }
 
-    /// The service is shut down: everyone who is still here is told (§11.2).
-    pub(super) fn shut_down(&mut self, effects: &mut Effects) {
-        let word = Word { leaves: true, statuses: &[status::SHUT_DOWN], ..Word::default() };
+    /// Everyone is told that the room is not there for them any more: the service stops (§11.2), or something is broken.
+    pub(super) fn empty(&mut self, code: u16, effects: &mut Effects) {
+        let word = Word { leaves: true, statuses: &[code], ..Word::default() };
         for occupant in self.occupants.clear() {
             self.tell_self(&occupant, &word, &mut effects.deliveries);
         }

@@ -40,6 +40,7 @@ impl Room {
         if is_subject {
             self.check_subject(message, &occupant)?;
         }
+        self.check_length(message)?;
         let account = &occupant.account;
         self.shield.message(account, message.size(), &self.rules.settings, now.instant)?;
         let seconds = self.configuration().slow_mode;
@@ -58,7 +59,6 @@ impl Room {
             recall: !is_subject && is_recalled(message),
             peer: self.archive_peer(&occupant, from),
             archived_only: self.who_spoke(&occupant, from),
-            speaker: Some(account.clone()),
             absent: self.absent(message, &occupant),
             message: said,
         };
@@ -76,6 +76,27 @@ impl Room {
                 && payload.children().any(|child| child.name() == "moderated")
         });
         if claims { Err(Refusal::bad_request().saying("only the room itself says that it moderates")) } else { Ok(()) }
+    }
+
+    /// Nobody drowns a room in one message.
+    ///
+    /// # Errors
+    /// `policy-violation`.
+    pub(super) fn check_length(&self, message: &Stanza) -> Result<(), Refusal> {
+        let most = self.settings().body_characters;
+        let is_body = |name: &str, namespace: &str| {
+            name == "body" && matches!(namespace, namespaces::CLIENT | namespaces::SERVER)
+        };
+        let is_too_long = message.payloads().any(|payload| {
+            // A character takes a byte at least: most messages are not counted.
+            is_body(payload.name(), payload.namespace())
+                && !most.allows(payload.content().len())
+                && !most.allows(payload.text().chars().count())
+        });
+        if is_too_long {
+            return Err(Refusal::policy_violation().saying(format!("a message has at most {most} characters")));
+        }
+        Ok(())
     }
 
     /// A message as all others see it.

@@ -76,6 +76,7 @@ impl Room {
         let Some(recipient) = self.occupants.named(nick).cloned() else {
             return Err(Refusal::item_not_found().saying("nobody has this nickname"));
         };
+        self.check_length(message)?;
         self.shield.message(&sender.account, message.size(), &self.rules.settings, now.instant)?;
         let room = Jid::from(self.address.clone());
         let mut said = assemble(message.what, message_payloads(message, &room), |writer| {

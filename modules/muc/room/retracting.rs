@@ -77,7 +77,6 @@ impl Room {
             recall: false,
             peer: self.address.clone().into(),
             archived_only: None,
-            speaker: None,
             absent: Vec::new(),
         };
         effects.retraction = Some(Retraction { id, utterance, by, request: Some(request.clone()) });

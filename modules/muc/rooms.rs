@@ -1,0 +1,142 @@
+//! The rooms that are awake: each is a task of its own, reached by its address only. Others sleep in the database, and
+//! cost nothing (DESIGN §7).
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use waxwing_core::address::BareJid;
+use waxwing_core::archive::Archive;
+use waxwing_core::fault::Fault;
+use waxwing_core::module::Context;
+use waxwing_core::refusal::Refusal;
+use waxwing_core::stanza::Stanza;
+
+use crate::courier::Courier;
+use crate::resident;
+use crate::room::{Event, Rules};
+use crate::store::Store;
+
+/// What a room has decided about what it heard, beside what it says to others.
+#[derive(Debug)]
+pub enum Granted {
+    /// Nothing more is to be done.
+    Done,
+    /// The request may read the archive.
+    Archive {
+        /// The request.
+        request: Stanza,
+        /// Whether real addresses, from a time when everyone saw them, are to be left out.
+        hides_addresses: bool,
+    },
+    /// The request may see the room's card.
+    Card(Stanza),
+}
+
+/// Something for a room to hear, and whom to tell what came of it.
+pub struct Call {
+    /// What it hears. Boxed, because queues of many rooms hold places for it.
+    pub event: Box<Event>,
+    /// Who waits; nobody for what comes from the house itself, which must never wait for a room that may wait for it.
+    pub reply: Option<oneshot::Sender<Result<Granted, Refusal>>>,
+}
+
+type Inbox = mpsc::Sender<Call>;
+
+/// What every room needs that is kept.
+pub struct Rooms {
+    /// The house around them.
+    pub context: Context,
+    /// What holds for all rooms.
+    pub rules: Arc<Rules>,
+    /// Where they sleep.
+    pub store: Store,
+    /// Where what is said in them is kept.
+    pub archive: Option<Arc<dyn Archive>>,
+    /// Who brings what they say.
+    pub courier: Courier,
+    awake: Mutex<HashMap<BareJid, Inbox>>,
+}
+
+impl Rooms {
+    /// No room is awake yet.
+    pub fn new(
+        context: Context,
+        rules: Arc<Rules>,
+        store: Store,
+        archive: Option<Arc<dyn Archive>>,
+        courier: Courier,
+    ) -> Rooms {
+        Rooms { context, rules, store, archive, courier, awake: Mutex::default() }
+    }
+
+    /// Tells a room something and waits for what comes of it.
+    ///
+    /// # Errors
+    /// What whoever said it is told.
+    pub async fn ask(self: &Arc<Rooms>, room: &BareJid, event: Event) -> Result<Granted, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let inbox = self.inbox(room)?;
+        let call = Call { event: Box::new(event), reply: Some(reply) };
+        if inbox.send(call).await.is_err() {
+            return Err(Fault::new("a room went while it was spoken to").into());
+        }
+        // Held until here, so that the room does not fall asleep in between.
+        drop(inbox);
+        answer.await.unwrap_or_else(|_| Err(Fault::new("a room went before it had answered").into()))
+    }
+
+    /// Tells a room something and does not wait; false when too much waits for it already.
+    pub fn tell(self: &Arc<Rooms>, room: &BareJid, event: Event) -> bool {
+        match self.inbox(room) {
+            Ok(inbox) => inbox.try_send(Call { event: Box::new(event), reply: None }).is_ok(),
+            Err(_) => false,
+        }
+    }
+
+    /// Tells a room something if it is awake: who is in none learns nothing.
+    pub async fn tell_if_awake(&self, room: &BareJid, event: Event) {
+        let inbox = self.awake.lock().get(room).cloned();
+        if let Some(inbox) = inbox {
+            let _ = inbox.send(Call { event: Box::new(event), reply: None }).await;
+        }
+    }
+
+    /// Whether a room is awake.
+    pub fn is_awake(&self, room: &BareJid) -> bool {
+        self.awake.lock().contains_key(room)
+    }
+
+    /// The way to a room, which is woken.
+    fn inbox(self: &Arc<Rooms>, room: &BareJid) -> Result<Inbox, Refusal> {
+        let mut awake = self.awake.lock();
+        if let Some(inbox) = awake.get(room) {
+            return Ok(inbox.clone());
+        }
+        if !self.rules.settings.rooms_awake.allows(awake.len() + 1) {
+            return Err(Refusal::resource_constraint().saying("too many rooms are in use"));
+        }
+        let (inbox, calls) = mpsc::channel(self.rules.settings.waiting.get().clamp(1, 1 << 16));
+        awake.insert(room.clone(), inbox.clone());
+        let task = resident::live(self.clone(), room.clone(), calls);
+        self.context.house().tasks().spawn(task);
+        Ok(inbox)
+    }
+
+    /// Lets a room sleep if nothing waits for it and nobody is about to say something to it.
+    pub fn sleep(&self, room: &BareJid, calls: &mpsc::Receiver<Call>) -> bool {
+        let mut awake = self.awake.lock();
+        // Senders are taken under this lock: one that is not the map's own is about to send.
+        let is_quiet = calls.is_empty() && calls.sender_strong_count() <= 1;
+        if is_quiet {
+            awake.remove(room);
+        }
+        is_quiet
+    }
+
+    /// A room is no more, whatever waits for it.
+    pub fn remove(&self, room: &BareJid) {
+        self.awake.lock().remove(room);
+    }
+}

@@ -1,0 +1,207 @@
+//! No sequence of events breaks what a room must always be: whoever says whatever, in whichever order.
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::affiliation::Role;
+use crate::room::Gone;
+
+/// So few people, nicknames and places that everything meets.
+const PEOPLE: usize = 7;
+const PLACES: usize = 4;
+
+fn person(number: usize) -> String {
+    match number % PEOPLE {
+        0 => "crone1@shakespeare.lit".to_owned(),
+        1 => "wiccarocks@shakespeare.lit".to_owned(),
+        number => format!("user{number}@{}.lit", if number % 2 == 0 { "elsewhere" } else { "shakespeare" }),
+    }
+}
+
+fn device(number: usize) -> String {
+    format!("{}/{}", person(number), number / PEOPLE % 2)
+}
+
+fn nick(number: usize) -> &'static str {
+    ["one", "One", "two", "three ", "three", "four", "five"][number % 7]
+}
+
+fn affiliation() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["outcast", "none", "member", "admin", "owner"])
+}
+
+fn role() -> impl Strategy<Value = &'static str> {
+    prop::sample::select(vec!["none", "visitor", "participant", "moderator"])
+}
+
+/// Something that somebody says, as XML, or that happens.
+#[derive(Clone, Debug)]
+enum Step {
+    Hear(String),
+    Gone(String),
+    Removed(String),
+    Later(u64),
+    Broken,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let who = 0..2 * PEOPLE;
+    let hear = |strategy: BoxedStrategy<String>| strategy.prop_map(Step::Hear);
+    prop_oneof![
+        6 => hear((who.clone(), 0..7usize).prop_map(|(who, number)| join(&device(who), nick(number), "")).boxed()),
+        3 => hear((who.clone(), 0..7usize).prop_map(|(who, number)| {
+            format!("<presence from='{}' to='{COVEN}/{}'/>", device(who), nick(number))
+        }).boxed()),
+        2 => hear((who.clone(), 0..7usize).prop_map(|(who, number)| {
+            format!("<presence from='{}' to='{COVEN}/{}' type='unavailable'/>", device(who), nick(number))
+        }).boxed()),
+        5 => hear((who.clone(), prop::collection::vec((0..PEOPLE, affiliation()), 1..4)).prop_map(|(who, items)| {
+            let items: String = items.iter().map(|(whom, affiliation)| {
+                format!("<item affiliation='{affiliation}' jid='{}'/>", person(*whom))
+            }).collect();
+            admin(&device(who), "set", &items)
+        }).boxed()),
+        1 => hear((who.clone(), affiliation()).prop_map(|(who, affiliation)| {
+            admin(&device(who), "set", &format!("<item affiliation='{affiliation}' jid='elsewhere.lit'/>"))
+        }).boxed()),
+        4 => hear((who.clone(), prop::collection::vec((0..7usize, role()), 1..3)).prop_map(|(who, items)| {
+            let items: String = items.iter().map(|(whom, role)| format!("<item nick='{}' role='{role}'/>", nick(*whom))).collect();
+            admin(&device(who), "set", &items)
+        }).boxed()),
+        2 => hear((who.clone(), any::<[bool; 4]>(), prop::option::of(prop::collection::vec(0..PEOPLE, 0..3))).prop_map(|(who, flags, owners)| {
+            let names = ["membersonly", "moderatedroom", "persistentroom", "passwordprotectedroom"];
+            let mut fields: String = names.iter().zip(flags).map(|(name, flag)| {
+                format!("<field var='muc#roomconfig_{name}'><value>{}</value></field>", u8::from(flag && *name != "passwordprotectedroom"))
+            }).collect();
+            if let Some(owners) = owners {
+                let values: String = owners.iter().map(|owner| format!("<value>{}</value>", person(*owner))).collect();
+                fields.push_str(&format!("<field var='muc#roomconfig_roomowners'>{values}</field>"));
+            }
+            iq(&device(who), "set", &format!(
+                "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'>{fields}</x></query>"
+            ))
+        }).boxed()),
+        2 => hear(who.clone().prop_map(|who| groupchat(&device(who), "<body>x</body>")).boxed()),
+        1 => hear(who.clone().prop_map(|who| groupchat(&device(who), "<subject>x</subject>")).boxed()),
+        1 => hear((who.clone(), 0..PEOPLE).prop_map(|(who, whom)| {
+            format!(
+                "<message from='{}' to='{COVEN}'><x xmlns='http://jabber.org/protocol/muc#user'><invite to='{}'/></x></message>",
+                device(who), person(whom)
+            )
+        }).boxed()),
+        1 => hear((who.clone(), 0..7usize).prop_map(|(who, number)| iq(&device(who), "set", &format!(
+            "<query xmlns='jabber:iq:register'><x xmlns='jabber:x:data' type='submit'><field var='muc#register_roomnick'>\
+             <value>{}</value></field></x></query>", nick(number)
+        ))).boxed()),
+        1 => hear(who.clone().prop_map(|who| iq(&device(who), "set", "<query xmlns='jabber:iq:register'><remove/></query>")).boxed()),
+        1 => who.clone().prop_map(|who| Step::Gone(device(who))),
+        1 => (0..PEOPLE).prop_map(|who| Step::Removed(person(who))),
+        1 => (1..2000u64).prop_map(Step::Later),
+        1 => Just(Step::Broken),
+    ]
+}
+
+/// What a room is at any time.
+fn check(cave: &Cave) {
+    let records = cave.room.records();
+    let configuration = &records.configuration;
+    if !cave.is_over {
+        assert!(records.affiliations.has_owner(), "there is always an owner");
+    }
+    let occupants: Vec<_> = cave.room.occupants().iter().collect();
+    assert!(occupants.len() <= PLACES, "{} occupants", occupants.len());
+    for (index, occupant) in occupants.iter().enumerate() {
+        let affiliation = records.affiliations.of(&occupant.account);
+        assert_ne!(affiliation, Affiliation::Outcast, "an outcast is in the room");
+        assert!(
+            !configuration.members_only || affiliation >= Affiliation::Member,
+            "a stranger is in a members-only room"
+        );
+        assert_ne!(occupant.role, Role::None);
+        assert!(!affiliation.is_admin() || occupant.role == Role::Moderator, "{affiliation:?} is {:?}", occupant.role);
+        assert!(!occupant.devices.is_empty());
+        for device in &occupant.devices {
+            assert_eq!(device.jid.to_bare(), occupant.account);
+        }
+        for other in &occupants[index + 1..] {
+            assert_ne!(occupant.nick.likeness, other.nick.likeness, "two have the same nickname");
+            for device in &occupant.devices {
+                assert!(other.device(&device.jid).is_none(), "a device is in the room twice");
+            }
+        }
+    }
+    let mut reserved: Vec<_> = records.affiliations.all().filter_map(|(_, entry)| entry.nick.as_ref()).collect();
+    reserved.sort_by(|one, other| one.likeness.cmp(&other.likeness));
+    assert!(reserved.windows(2).all(|pair| pair[0].likeness != pair[1].likeness), "a nickname is reserved twice");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// And every stanza goes to somebody who is, or just was, in the room, or to whom it is about; what a listener has
+    /// put together from the presence he got is who is in the room.
+    #[test]
+    fn no_sequence_of_events_breaks_a_room(steps in prop::collection::vec(step(), 1..120)) {
+        let mut configuration = configuration();
+        configuration.invites = true;
+        let mut cave = Cave::of(records(configuration), places(PLACES as u64));
+        let mut views = Views::default();
+        for step in steps {
+            let heard = match &step {
+                Step::Hear(xml) => cave.hear(xml),
+                Step::Gone(device) => cave.event(Event::Gone(jid(device), Gone::Ended)).unwrap(),
+                Step::Removed(account) => cave.event(Event::Removed(bare(account))).unwrap(),
+                Step::Later(seconds) => {
+                    cave.later(*seconds);
+                    cave.event(Event::Time).unwrap()
+                }
+                Step::Broken => cave.event(Event::Broken).unwrap(),
+            };
+            check(&cave);
+            views.see(&heard);
+            if cave.is_over || matches!(step, Step::Broken) {
+                assert!(cave.room.occupants().is_empty(), "nobody is left behind");
+                break;
+            }
+            views.check(&cave);
+        }
+    }
+}
+
+/// Who is in the room, as each device sees it from the presence it got.
+#[derive(Default)]
+struct Views(std::collections::BTreeMap<String, std::collections::BTreeSet<String>>);
+
+impl Views {
+    fn see(&mut self, heard: &Heard) {
+        for stanza in heard.0.iter().filter(|stanza| stanza.kind().name() == "presence" && !stanza.is_error()) {
+            let (Some(to), Some(from)) = (&stanza.to, &stanza.from) else { continue };
+            let Some(nick) = from.resource() else { continue };
+            let text = plain(stanza);
+            let is_self = text.contains("<status code='110'/>");
+            let leaves = text.contains("type='unavailable'");
+            let renames = text.contains("<status code='303'/>");
+            if leaves && is_self && !renames {
+                self.0.remove(to.as_str());
+            } else if leaves {
+                if let Some(view) = self.0.get_mut(to.as_str()) {
+                    view.remove(nick.as_str());
+                }
+            } else {
+                self.0.entry(to.as_str().to_owned()).or_default().insert(nick.as_str().to_owned());
+            }
+        }
+    }
+
+    fn check(&self, cave: &Cave) {
+        let names: std::collections::BTreeSet<String> =
+            cave.room.occupants().iter().map(|occupant| occupant.nick.name.as_str().to_owned()).collect();
+        for occupant in cave.room.occupants().iter() {
+            for device in &occupant.devices {
+                assert_eq!(self.0.get(device.jid.as_str()), Some(&names), "what {} sees", device.jid);
+            }
+        }
+        let devices: usize = cave.room.occupants().iter().map(|occupant| occupant.devices.len()).sum();
+        assert_eq!(self.0.len(), devices, "only who is in the room believes so: {:?}", self.0.keys());
+    }
+}
