@@ -24,6 +24,8 @@ pub const MODULES: &[Plan] = &[
     waxwing_stream_management::PLAN,
     // what is kept when nobody is there
     waxwing_offline::PLAN,
+    // many at once
+    waxwing_muc::PLAN,
     // questions to the server
     waxwing_disco::PLAN,
 ];
