@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use waxwing_core::address::{BareJid, NodePart};
+use waxwing_core::address::{BareJid, NodePart, NodeRef};
 use waxwing_core::config::Config;
-use waxwing_core::contracts::Accounts;
+use waxwing_core::contracts::{AccountError, Accounts};
 use waxwing_core::house::House;
 use waxwing_streams::certificates::Certificates;
 use waxwing_streams::{Listeners, Service};
@@ -97,11 +97,26 @@ async fn user_command(house: &Arc<House>, command: UserCommand) -> anyhow::Resul
         }
         UserCommand::Remove { account } => {
             let (accounts, name) = accounts_of(house, &account)?;
-            accounts.remove(&name).await.with_context(|| format!("{account} was not removed"))?;
+            remove(&*accounts, &name).await.with_context(|| format!("{account} was not removed"))?;
             vec![format!("{account} was removed")]
         }
         UserCommand::List { host } => list(house, host.as_deref()).await?,
     })
+}
+
+/// How long a server that runs is given to notice that an account has ended: its watch looks every second.
+const NOTICE: Duration = Duration::from_secs(3);
+
+/// Removes an account. A server that runs ends its sessions and says goodbye to its contacts first, while its roster is
+/// still there; only then is here deleted what is left. Else contacts would see it online for ever.
+async fn remove(accounts: &dyn Accounts, name: &NodeRef) -> Result<(), AccountError> {
+    match accounts.retire(name).await {
+        Ok(()) => tokio::time::sleep(NOTICE).await,
+        // Nobody, or somebody whose removal was begun before.
+        Err(AccountError::NotFound) => {}
+        Err(error) => return Err(error),
+    }
+    accounts.remove(name).await
 }
 
 /// The accounts of the host an address belongs to, and the name there.

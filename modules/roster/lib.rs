@@ -139,9 +139,11 @@ impl Roster {
     /// An account is gone: so is its roster, and its contacts hear of it.
     async fn delete(&self, account: &BareJid) {
         // Its last sessions say that they are gone to whoever the roster still names.
-        let sessions = self.context.directory().sessions(account);
+        let directory = self.context.directory();
+        // First those that are there: who leaves meanwhile is among the others.
+        let (there, leaving) = (directory.sessions(account), directory.leaving(account));
         let ends = async {
-            for session in sessions {
+            for session in there.iter().chain(&leaving) {
                 session.wait_for_end().await;
             }
         };

@@ -105,6 +105,12 @@ impl Directory {
         self.shard(account).read().here.get(account).cloned().unwrap_or_default()
     }
 
+    /// The sessions of an account that have left, and of whose end everyone is just being told.
+    pub fn leaving(&self, account: &BareJid) -> Sessions {
+        let shard = self.shard(account).read();
+        shard.leaving.values().filter(|session| session.account() == account).cloned().collect()
+    }
+
     /// The sessions of an account that have sent available presence.
     pub fn available(&self, account: &BareJid) -> Sessions {
         let mut sessions = self.sessions(account);
