@@ -4,6 +4,8 @@
 //! `cargo bench --bench sessions` (`SESSIONS=4000`, `SETTLE=15` seconds of silence before the second look). Linux only: the
 //! server's private memory is read from `/proc`.
 
+#![allow(clippy::print_stdout, reason = "the figures are what it is for")]
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;

@@ -141,7 +141,7 @@ async fn s10_a_login_holds_for_its_own_host() {
             format!("to='{other}'"),
             format!("to='{other}' from='{{romeo}}'"),
             format!("to='rooms.{host}'"),
-            format!("to='{{romeo}}'"),
+            "to='{romeo}'".to_owned(),
             "to='unknown.lit'".to_owned(),
             String::new(),
         ] {
