@@ -197,3 +197,75 @@ async fn sessions_that_cannot_be_resumed_end_when_the_server_stops() {
     assert_eq!(last, "closed system-shutdown");
     assert_eq!(world.rows("SELECT id FROM stream_sessions").await, 0);
 }
+
+/// A die whose throws can be repeated.
+struct Die(u64);
+
+impl Die {
+    /// A number below `sides`.
+    fn throw(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn c27_whatever_happens_in_between_everything_comes_once_and_in_order() {
+    let seed = u64::from_le_bytes(waxwing_core::random::bytes());
+    for round in 0..8 {
+        let mut die = Die(seed.wrapping_add(round));
+        let mut world = World::new("dice.test").await;
+        let mut romeo = world.bind("romeo", "orchard").await;
+        let mut juliet = world.enabled("juliet", "balcony").await;
+        let mut story = Vec::new();
+        let (mut written, mut said, mut is_connected) = (0, 0, true);
+        for _ in 0..60 {
+            let step = die.throw(12);
+            story.push(step);
+            match step {
+                0..4 => {
+                    let to = if die.throw(2) == 0 { "juliet@dice.test" } else { "juliet@dice.test/balcony" };
+                    romeo.writes(to, &written.to_string()).await;
+                    written += 1;
+                }
+                4..6 if is_connected => {
+                    for _ in 0..die.throw(4) {
+                        if juliet.got.len() < written {
+                            juliet.receives().await;
+                        }
+                    }
+                }
+                6 if is_connected => juliet.acknowledges().await,
+                7 if is_connected => {
+                    juliet.says("<presence/>").await;
+                    said += 1;
+                    if die.throw(2) == 0 {
+                        assert_eq!(juliet.asks().await, said, "seed {seed} round {round}: {story:?}");
+                    }
+                }
+                8 if is_connected => {
+                    juliet.is_cut_off().await;
+                    is_connected = false;
+                }
+                9 | 10 => {
+                    assert_eq!(world.resume(&mut juliet).await, said, "seed {seed} round {round}: {story:?}");
+                    is_connected = true;
+                }
+                11 if die.throw(3) == 0 => {
+                    world.restart().await;
+                    romeo = world.bind("romeo", "orchard").await;
+                    is_connected = false;
+                }
+                _ => {}
+            }
+        }
+        world.resume(&mut juliet).await;
+        while juliet.got.len() < written {
+            juliet.receives().await;
+        }
+        let expected: Vec<String> = (0..written).map(|number| number.to_string()).collect();
+        assert_eq!(juliet.got, expected, "seed {seed} round {round}: {story:?}");
+        assert!(!world.diary().iter().any(|line| line.starts_with("kept")), "seed {seed} round {round}: {story:?}");
+        world.house.shut_down(Duration::from_secs(10)).await;
+    }
+}
