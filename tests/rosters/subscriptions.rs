@@ -110,9 +110,7 @@ async fn c84_who_is_allowed_already_is_answered_by_the_server() {
         let mut pair = Pair::new(romeo, seen).await;
         pair.come_online().await;
         pair.romeo.send("<presence type='subscribe' to='{juliet}'/>").await;
-        pair.romeo
-            .expect(push("romeo/orchard", "juliet", &State { outward: Outward::Asked, ..romeo }.item().to_owned()))
-            .await;
+        pair.romeo.expect(push("romeo/orchard", "juliet", State { outward: Outward::Asked, ..romeo }.item())).await;
         pair.romeo.expect("<presence type='subscribed' from='{juliet}' to='{romeo}'/>").await;
         pair.romeo.expect(push("romeo/orchard", "juliet", State { outward: Outward::Sees, ..romeo }.item())).await;
         pair.romeo.expect("<presence from='{juliet/balcony}' to='{romeo}'/>").await;
