@@ -101,7 +101,7 @@ const ONE_WAY_IN: [(&str, &[&str]); 6] = [
 ];
 
 /// Outside crates that are for tests and benchmarks only.
-const ONLY_FOR_TESTS: [&str; 6] = ["tokio-xmpp", "tokio-rustls", "rxml", "quick-xml", "proptest", "tempfile"];
+const ONLY_FOR_TESTS: [&str; 7] = ["tokio-xmpp", "sasl", "tokio-rustls", "rxml", "quick-xml", "proptest", "tempfile"];
 
 #[test]
 fn arrows_between_crates_point_down() {
