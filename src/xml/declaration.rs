@@ -55,6 +55,15 @@ pub(crate) fn read(input: &[u8]) -> Result<Beginning, XmlError> {
     }
 }
 
+/// Whether it is certain that `input` does not begin with a declaration, which is too late for one (XML 1.0 §2.8).
+pub(crate) fn is_absent(input: &[u8]) -> Result<bool, XmlError> {
+    match read(input)? {
+        Beginning::Unclear => Ok(false),
+        Beginning::Plain => Ok(true),
+        Beginning::Declared(_) => Err(XmlError::NotWellFormed("an xml declaration that is not at the very beginning")),
+    }
+}
+
 const INSTRUCTION: XmlError = XmlError::Restricted("a processing instruction");
 const MALFORMED: XmlError = XmlError::NotWellFormed("the xml declaration");
 

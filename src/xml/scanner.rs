@@ -52,9 +52,6 @@ pub struct Scanner {
     stage: Stage,
 }
 
-/// How an XML declaration begins.
-const DECLARATION: &[u8] = b"<?xml";
-
 #[derive(Debug)]
 enum Stage {
     /// Nothing has been read.
@@ -125,11 +122,7 @@ impl Scanner {
             Stage::Closed => return Err(XmlError::NotWellFormed("something behind the end of the stream")),
             _ if first != b'<' => return Err(XmlError::NotWellFormed("text between elements")),
             Stage::Start | Stage::Failed(_) => None, // left behind above
-            // XML 1.0 §2.8: at the very beginning or nowhere.
-            Stage::Header(None) if window.starts_with(DECLARATION) && window.get(DECLARATION.len()) != Some(&b'-') => {
-                return Err(XmlError::NotWellFormed("an xml declaration that is not at the very beginning"));
-            }
-            Stage::Header(None) if DECLARATION.starts_with(window) => None,
+            Stage::Header(None) if !declaration::is_absent(window)? => None,
             Stage::Header(partial) => match read_header(partial, window, &self.limits)? {
                 Some((length, header, stream)) => {
                     self.stage = Stage::Open { stream: Box::new(stream), partial: None };
