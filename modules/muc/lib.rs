@@ -41,7 +41,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use aws_lc_rs::hmac;
-use waxwing_core::address::{BareJid, DomainPart};
+use waxwing_core::address::{BareJid, DomainPart, DomainRef};
 use waxwing_core::clock::now_milliseconds;
 use waxwing_core::contracts::Contract;
 use waxwing_core::events::{Event as HouseEvent, Happening};
@@ -99,8 +99,22 @@ const UNSEAL_EVERY: Duration = Duration::from_secs(3_600);
 /// How many rooms of an account that was removed are told at a time.
 const PAGE: u32 = 100;
 
+/// What stands in for rooms on a host that cannot have any.
+struct NoRooms;
+
+impl Module for NoRooms {}
+
+/// Whether a host is named by an address of a machine, `192.0.2.1` or `[2001:db8::1]`.
+fn is_machine(domain: &DomainRef) -> bool {
+    domain.as_str().trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok()
+}
+
 async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
     let settings: Settings = context.settings()?;
+    if is_machine(context.domain()) && !settings.service.contains('.') {
+        tracing::warn!(host = %context.domain(), "no names stand below the address of a machine, so it has no rooms");
+        return Ok(Arc::new(NoRooms));
+    }
     let domain = context.serve(&settings.service)?;
     let secret = context.house().secret("muc").await.map_err(|fault| StartError::Other(fault.to_string()))?;
     let archive = context.contracts().archive().cloned();
