@@ -42,20 +42,20 @@ pub fn read_bare(text: &str) -> Result<BareJid, Error> {
 /// # Errors
 /// When it is none.
 pub fn read_domain(text: &str) -> Result<Cow<'_, DomainRef>, Error> {
-    let mut domain = DomainPart::new(text)?;
-    // A full-width dot has become a plain one by now, a half-width one this one.
-    if domain.as_str().ends_with(['.', IDEOGRAPHIC_DOT]) || domain.as_str().contains(IDEOGRAPHIC_DOT) {
-        let dotted = domain.as_str().replace(IDEOGRAPHIC_DOT, ".");
-        domain = Cow::Owned(DomainPart::new(&dotted)?.into_owned());
-    }
+    // Made plain before anything else: how many of them idna takes depends on the tables it is built with.
+    let domain = if text.contains(OTHER_DOTS) {
+        Cow::Owned(DomainPart::new(&text.replace(OTHER_DOTS, "."))?.into_owned())
+    } else {
+        DomainPart::new(text)?
+    };
     Ok(match with_u_labels(&domain) {
         Some(domain) => Cow::Owned(domain),
         None => domain,
     })
 }
 
-/// A dot like any other to IDNA (RFC 3490 §3.1).
-const IDEOGRAPHIC_DOT: char = '\u{3002}';
+/// Dots like any other to IDNA (RFC 3490 §3.1).
+const OTHER_DOTS: [char; 3] = ['\u{3002}', '\u{FF0E}', '\u{FF61}'];
 
 fn may_hold_a_label(domain: &str) -> bool {
     domain.as_bytes().windows(4).any(|window| window.eq_ignore_ascii_case(b"xn--"))
