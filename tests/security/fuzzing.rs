@@ -270,7 +270,24 @@ fn payload(dice: &mut Dice) -> String {
     format!("<{name} xmlns='{namespace}' {attribute}='{}'>{children}{}</{name}>", value(dice), value(dice))
 }
 
+/// Elements of the stream itself, which are no stanzas. None asks for a session that outlives its stream.
+fn stream_element(dice: &mut Dice) -> String {
+    let (name, namespace) = dice.of(&[
+        ("r", "urn:xmpp:sm:3"),
+        ("a", "urn:xmpp:sm:3"),
+        ("enable", "urn:xmpp:sm:3"),
+        ("resume", "urn:xmpp:sm:3"),
+        ("active", "urn:xmpp:csi:0"),
+        ("inactive", "urn:xmpp:csi:0"),
+    ]);
+    let attribute = dice.of(&["h", "max", "previd", "id"]);
+    format!("<{name} xmlns='{namespace}' {attribute}='{}'>{}</{name}>", value(dice), value(dice))
+}
+
 fn stanza(dice: &mut Dice) -> String {
+    if dice.one_in(60) {
+        return stream_element(dice);
+    }
     let kind = dice.of(&["message", "presence", "iq", "iq", "iq"]);
     let of_type = match (kind, dice.below(8)) {
         (_, 0) => value(dice),

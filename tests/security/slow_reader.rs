@@ -12,8 +12,8 @@ use crate::program;
 
 /// How many messages are sent, and how long each is: many times what may wait for one session, and what the system takes
 /// for a socket that nobody reads.
-const MESSAGES: usize = 12_000;
-const LENGTH: usize = 2_000;
+const MESSAGES: usize = 4_000;
+const LENGTH: usize = 12_000;
 
 /// The numbers of the messages among what came; those that came back as errors, when `bounced`.
 fn numbers(came: &[Element], bounced: bool) -> Vec<usize> {
@@ -74,10 +74,18 @@ async fn s34_who_stops_reading_costs_a_bounded_amount_of_memory() {
         worst
     };
     let (mut came_back, busy) = tokio::join!(flood, beside);
-    let grown = process.memory().saturating_sub(before);
     let sent = MESSAGES * LENGTH;
-    // 1 MiB may wait for her; what the program needs to take in and store all of it is the rest.
-    assert!(grown < 10 * 1024 * 1024, "{} KiB more after {} KiB were sent", grown / 1024, sent / 1024);
+    // 1 MiB may wait for her. The rest is what the program needs to take in and store all of it, and what the allocator gives
+    // back some seconds later; without a bound nearly all that was sent would wait, and go on waiting.
+    let mut grown = usize::MAX;
+    for _ in 0..60 {
+        grown = process.memory().saturating_sub(before);
+        if grown < sent / 4 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+    assert!(grown < sent / 4, "{} KiB more after {} KiB were sent", grown / 1024, sent / 1024);
     // Others are served as before. The bound is for a machine that does all of it, clients too, on two cores.
     let (quiet, busy) = (quiet[quiet.len() / 2], busy[busy.len() * 99 / 100]);
     assert!(busy < quiet * 10 + Duration::from_millis(250), "{quiet:?} has become {busy:?}");

@@ -1,4 +1,5 @@
-//! S26: what must not be guessed. That there is one source of it is a rule of `tidy`; its million samples are beside it.
+//! S26: what must not be guessed. That there is one source of it is a rule of `tests/tidy.rs`; many samples of the source
+//! itself are looked at beside it, in `src/core/random.rs`.
 
 use std::collections::HashSet;
 
