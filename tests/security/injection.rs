@@ -329,3 +329,62 @@ async fn s39_addresses_and_questions_are_text() {
     assert_eq!(rows(&server).await, before);
     no_faults();
 }
+
+#[tokio::test]
+async fn s39_questions_to_an_archive_are_text() {
+    let server = TestServer::start(options()).await;
+    let scene = server.scene();
+    let mut romeo = scene.online("romeo/orchard").await;
+    scene.account("juliet").await;
+    // Somebody else's archive, in the same table.
+    let mut mercutio = scene.online("mercutio/street").await;
+    for text in CORPUS {
+        let body = escape(text);
+        mercutio
+            .send(format!("<message to='{{juliet}}' type='chat'><body>not for Romeo {body}</body></message>"))
+            .await;
+        romeo.send(format!("<message to='{{juliet}}' type='chat'><body>his own {body}</body></message>")).await;
+    }
+    mercutio.drain().await;
+    romeo.drain().await;
+    let mut shown = 0;
+    for text in CORPUS {
+        let text = escape(text);
+        let field = |name: &str| format!("<field var='{name}'><value>{text}</value></field>");
+        let form = |field: &str| {
+            format!(
+                "<x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE' type='hidden'><value>urn:xmpp:mam:2</value>\
+                 </field>{field}</x>"
+            )
+        };
+        let page = |inside: &str| format!("<set xmlns='http://jabber.org/protocol/rsm'>{inside}</set>");
+        let mut questions: Vec<String> =
+            ["with", "start", "end", "before-id", "after-id", "ids", "withtext", text.as_str()]
+                .iter()
+                .map(|name| form(&field(name)))
+                .collect();
+        questions.push(form(&field("{urn:xmpp:fulltext:0}fulltext")));
+        // Words of both archives.
+        questions.push(form("<field var='{urn:xmpp:fulltext:0}fulltext'><value>his Romeo own not</value></field>"));
+        questions.push(String::new());
+        for place in ["after", "before", "max", "index"] {
+            questions.push(page(&format!("<{place}>{text}</{place}>")));
+        }
+        for question in questions {
+            romeo
+                .send_bytes(format!(
+                    "<iq type='set' id='{text}'><query xmlns='urn:xmpp:mam:2' queryid='{text}'>{question}</query></iq>"
+                ))
+                .await;
+            // Everything that is found is his; what is wrong with a question is his mistake, not ours.
+            for answer in romeo.drain().await {
+                let words = answer.to_string();
+                assert!(!words.contains("not for Romeo"), "{question}: {words}");
+                assert!(!words.contains("internal-server-error"), "{question}: {words}");
+                shown += usize::from(words.contains("his own"));
+            }
+        }
+    }
+    assert!(shown >= CORPUS.len() * CORPUS.len(), "{shown} results: the questions do not reach the archive");
+    no_faults();
+}
