@@ -8,6 +8,7 @@ use waxwing_core::xml::Element;
 
 use crate::configuration::Configuration;
 use crate::hats::Hats;
+use crate::protocol::ENCRYPTED;
 use crate::records::{Affiliated, Records, Subject};
 
 /// What is to be written to the database.
@@ -49,6 +50,13 @@ pub struct Utterance {
     pub archived_only: Option<Element>,
     /// Those who are away and are told of it.
     pub absent: Vec<Absent>,
+}
+
+impl Utterance {
+    /// Whether those who are away want to know that something was said: a text, or what cannot be read here.
+    pub fn stirs(&self) -> bool {
+        self.recall || self.message.payloads().any(|payload| ENCRYPTED.contains(&payload.namespace()))
+    }
 }
 
 /// Someone affiliated who is not in the room.

@@ -4,6 +4,7 @@
 //! knows those that are awake, `courier.rs` brings what they say. `store.rs` keeps what they remember, `records.rs` is
 //! what that is. `service.rs` answers for the domain itself.
 
+mod activity;
 mod affiliation;
 mod archive_query;
 mod assemble;
@@ -17,6 +18,7 @@ mod hats;
 mod history;
 #[cfg(test)]
 mod house_tests;
+mod listening;
 mod mentions;
 mod moment;
 mod nickname;
@@ -50,7 +52,7 @@ use waxwing_core::module::{Context, Manifest, Module, Plan, SettingsDescription,
 use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::Session;
-use waxwing_core::stanza::{IqType, PresenceType, Stanza, StanzaType, element};
+use waxwing_core::stanza::{IqType, Kind, PresenceType, Stanza, StanzaType, element};
 
 use courier::Courier;
 use refusing::error_for;
@@ -75,6 +77,7 @@ pub static MANIFEST: Manifest = Manifest {
         Xep::complete(421, "1.0.1"),
         Xep::partial(424, "0.4.2", "in rooms: authors' retractions leave tombstones"),
         Xep::complete(425, "0.3.0"),
+        Xep::complete(437, "0.2.0"),
         Xep::complete(452, "0.2.2"),
         Xep::complete(463, "0.2.0"),
         Xep::complete(486, "0.1.0"),
@@ -159,6 +162,13 @@ impl Module for GroupChat {
         let Some(to) = parcel.stanza.to.clone() else { return Err(Refusal::bad_request()) };
         let address = to.to_bare();
         if to.node().is_none() {
+            if parcel.stanza.kind() == Kind::Presence {
+                let heard = listening::hear(&self.rooms, &self.domain, &parcel.stanza, &parcel.origin).await;
+                return match heard {
+                    Ok(()) => Ok(()),
+                    Err(refusal) => self.refuse(&parcel.stanza, &parcel.origin, &refusal, &address).await,
+                };
+            }
             return match self.service.receive(&parcel.stanza).await {
                 Ok(None) => Ok(()),
                 Ok(Some(reply)) => {
@@ -177,8 +187,14 @@ impl Module for GroupChat {
     async fn hear(&self, event: &HouseEvent) {
         match event {
             HouseEvent::Opening => self.sweep_later(),
-            HouseEvent::SessionEnded(session) => self.leave_all(session).await,
-            HouseEvent::SessionResumed { session, after_restart: true } => self.tell_lost(session).await,
+            HouseEvent::SessionEnded(session) => {
+                listening::stop(&self.rooms, session);
+                self.leave_all(session).await;
+            }
+            HouseEvent::SessionResumed { session, after_restart: true } => {
+                self.tell_lost(session).await;
+                self.listen_again(session).await;
+            }
             HouseEvent::AccountRemoved(account) => self.forget(account).await,
             _ => {}
         }
@@ -265,6 +281,15 @@ impl GroupChat {
         for occupant in visits::take(session) {
             let lost = room::not_in_the_room(&occupant, &visits::device(session));
             self.rooms.courier.reply(&Origin::Session(session.clone()), lost).await;
+        }
+    }
+
+    /// A client that wanted to know where something is said still believes that it is told.
+    async fn listen_again(&self, session: &Arc<Session>) {
+        if session.has_note::<activity::Listens>()
+            && let Err(refusal) = listening::listen(&self.rooms, &self.domain, session).await
+        {
+            tracing::warn!(session = %session.jid(), %refusal, "muc.not_listening");
         }
     }
 

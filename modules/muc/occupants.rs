@@ -57,10 +57,21 @@ impl Occupant {
     }
 }
 
+/// A device has come into a room, or has gone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Move {
+    /// Its address.
+    pub device: Jid,
+    /// Whether it has come.
+    pub comes: bool,
+}
+
 /// Everyone who is in a room, in the order of entering.
 #[derive(Clone, Debug, Default)]
 pub struct Occupants {
     list: Vec<Occupant>,
+    /// What has happened since somebody asked.
+    moves: Vec<Move>,
 }
 
 impl Occupants {
@@ -116,18 +127,49 @@ impl Occupants {
 
     /// Puts somebody in.
     pub fn enter(&mut self, occupant: Occupant) {
+        self.note(&occupant, true);
         self.list.push(occupant);
     }
 
     /// Takes out who has exactly this nickname.
     pub fn remove(&mut self, nick: &ResourceRef) -> Option<Occupant> {
         let position = self.list.iter().position(|occupant| *occupant.nick.name == *nick)?;
-        Some(self.list.remove(position))
+        let occupant = self.list.remove(position);
+        self.note(&occupant, false);
+        Some(occupant)
     }
 
     /// Takes out everyone.
     pub fn clear(&mut self) -> Vec<Occupant> {
-        std::mem::take(&mut self.list)
+        let all = std::mem::take(&mut self.list);
+        for occupant in &all {
+            self.note(occupant, false);
+        }
+        all
+    }
+
+    /// Puts one more device of somebody in.
+    pub fn bring(&mut self, nick: &ResourceRef, device: Device) {
+        let Some(occupant) = self.list.iter_mut().find(|occupant| *occupant.nick.name == *nick) else { return };
+        self.moves.push(Move { device: device.jid.clone(), comes: true });
+        occupant.show(device);
+    }
+
+    /// Takes one of several devices of somebody out; who remains.
+    pub fn part(&mut self, device: &Jid) -> Option<&Occupant> {
+        let occupant = self.list.iter_mut().find(|occupant| occupant.device(device).is_some())?;
+        self.moves.push(Move { device: device.clone(), comes: false });
+        occupant.devices.retain(|known| known.jid != *device);
+        Some(occupant)
+    }
+
+    /// Who has come and gone since this was asked last.
+    pub fn take_moves(&mut self) -> Vec<Move> {
+        std::mem::take(&mut self.moves)
+    }
+
+    fn note(&mut self, occupant: &Occupant, comes: bool) {
+        self.moves.extend(occupant.devices.iter().map(|device| Move { device: device.jid.clone(), comes }));
     }
 
     /// Every device of everyone.

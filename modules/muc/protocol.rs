@@ -44,6 +44,8 @@ pub const OCCUPANT_ID: &str = "urn:xmpp:occupant-id:0";
 pub const MAM: &str = "urn:xmpp:mam:2";
 /// More of archives (XEP-0313 §7).
 pub const MAM_EXTENDED: &str = "urn:xmpp:mam:2#extended";
+/// Room activity (XEP-0437).
+pub const ACTIVITY: &str = "urn:xmpp:rai:0";
 /// Cards (XEP-0054).
 pub const VCARD: &str = "vcard-temp";
 /// Retraction (XEP-0424).

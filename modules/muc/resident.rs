@@ -1,5 +1,6 @@
 //! The task of one room: it hears what comes, keeps what must be kept before anyone sees it, and says what follows.
 
+mod noticing;
 mod waking;
 
 use std::panic::AssertUnwindSafe;
@@ -15,6 +16,7 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::{IqType, MessageType, Stanza, StanzaType, element};
 use waxwing_core::storage::StorageError;
 
+use crate::activity::Pace;
 use crate::effects::{Change, Effects, Retraction, Utterance};
 use crate::moment::Moment;
 use crate::refusing::error_for;
@@ -29,11 +31,12 @@ const ROUNDS: usize = 8;
 type Reply = oneshot::Sender<Result<Granted, Refusal>>;
 
 /// Runs a room until it sleeps, is over, or the house stops.
-pub async fn live(rooms: Arc<Rooms>, address: BareJid, calls: mpsc::Receiver<Call>) {
+pub async fn live(rooms: Arc<Rooms>, address: BareJid, calls: mpsc::Receiver<Call>, pace: Arc<Pace>) {
     let mut resident = Resident {
         rooms: rooms.clone(),
         address: address.clone(),
         calls,
+        pace,
         room: None,
         sealed: None,
         outbox: Vec::new(),
@@ -58,6 +61,8 @@ struct Resident {
     rooms: Arc<Rooms>,
     address: BareJid,
     calls: mpsc::Receiver<Call>,
+    /// What is known of its activity.
+    pace: Arc<Pace>,
     /// None when there is no such room.
     room: Option<Room>,
     /// When the room that was here was destroyed, while its name is sealed.
@@ -103,8 +108,11 @@ impl Resident {
                     if check.is_some_and(|check| check <= Instant::now()) {
                         self.hear(&mut vec![Call { event: Box::new(Event::Time), reply: None }]).await;
                     }
-                    if is_empty && last_call.elapsed() >= idle && self.rooms.sleep(&self.address, &self.calls) {
-                        return;
+                    if is_empty && last_call.elapsed() >= idle {
+                        self.write_pace(true).await;
+                        if self.rooms.sleep(&self.address, &self.calls) {
+                            return;
+                        }
                     }
                 }
             }
@@ -145,6 +153,7 @@ impl Resident {
         }
         self.speak(&mut pending).await;
         self.bring().await;
+        self.write_pace(false).await;
     }
 
     /// Lets the room decide, and makes what it changes durable. What could not be kept has never happened.
@@ -169,6 +178,7 @@ impl Resident {
             }
         }
         let hides_addresses = !room.shows_addresses();
+        self.notice(&effects.changes, now);
         let granted = match (effects.archive_query.take(), effects.card_query.take()) {
             (Some(request), _) => Granted::Archive { request, hides_addresses },
             (_, Some(request)) => Granted::Card(request),
@@ -230,6 +240,8 @@ impl Resident {
 
     fn end(&mut self, effects: &Effects) {
         self.room = None;
+        // Nobody waits any more for what is said here.
+        self.rooms.activity.stir(&self.address, |_| false);
         let sealed = effects.changes.iter().any(|change| matches!(change, Change::Destroyed { sealed: true }));
         if sealed {
             self.sealed = Some(waxwing_core::clock::now_milliseconds());
@@ -261,15 +273,20 @@ impl Resident {
             pending.drain(..).zip(results).collect();
         put_in_order(&mut said, |(_, result)| result.as_ref().ok().copied().flatten());
         let now = Moment::now();
+        let mut stirs = false;
         for (Pending { utterance, reply }, result) in said {
             let answer = match result {
                 Ok(id) => {
+                    stirs |= utterance.stirs();
                     self.outbox.append(&mut room.reflect(utterance, id, now));
                     Ok(Granted::Done)
                 }
                 Err(error) => Err(error.into()),
             };
             self.replies.extend(reply.map(|reply| (reply, answer)));
+        }
+        if stirs {
+            self.stir(now);
         }
     }
 
@@ -343,8 +360,10 @@ impl Resident {
         if let Some(room) = &mut self.room
             && let Ok(effects) = room.handle(Event::ShutDown, Moment::now())
         {
+            self.notice(&[], Moment::now());
             self.rooms.courier.bring(effects.deliveries).await;
         }
+        self.write_pace(true).await;
     }
 }
 

@@ -42,7 +42,7 @@ use crate::configuration::Configuration;
 use crate::effects::{Change, Effects};
 use crate::history::History;
 use crate::moment::Moment;
-use crate::occupants::{Occupant, Occupants};
+use crate::occupants::{Move, Occupant, Occupants};
 use crate::protocol::{MUC, status};
 use crate::records::Records;
 use crate::room::private::Relays;
@@ -262,6 +262,16 @@ impl Room {
     /// Who is in it.
     pub fn occupants(&self) -> &Occupants {
         &self.occupants
+    }
+
+    /// Who has come and gone since this was asked last.
+    pub fn take_moves(&mut self) -> Vec<Move> {
+        self.occupants.take_moves()
+    }
+
+    /// Whether an account belongs to the room.
+    pub fn is_member(&self, account: &BareJid) -> bool {
+        self.affiliation(account) >= Affiliation::Member
     }
 
     /// What newcomers are shown.

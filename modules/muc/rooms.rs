@@ -13,6 +13,7 @@ use waxwing_core::module::Context;
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::Stanza;
 
+use crate::activity::{Activity, Pace};
 use crate::courier::Courier;
 use crate::resident;
 use crate::room::{Event, Rules};
@@ -44,6 +45,12 @@ pub struct Call {
 
 type Inbox = mpsc::Sender<Call>;
 
+/// A room that is awake, from outside.
+struct Awake {
+    inbox: Inbox,
+    pace: Arc<Pace>,
+}
+
 /// What every room needs that is kept.
 pub struct Rooms {
     /// The house around them.
@@ -56,7 +63,9 @@ pub struct Rooms {
     pub archive: Option<Arc<dyn Archive>>,
     /// Who brings what they say.
     pub courier: Courier,
-    awake: Mutex<HashMap<BareJid, Inbox>>,
+    /// Who wants to know where something is said.
+    pub activity: Activity,
+    awake: Mutex<HashMap<BareJid, Awake>>,
 }
 
 impl Rooms {
@@ -68,7 +77,8 @@ impl Rooms {
         archive: Option<Arc<dyn Archive>>,
         courier: Courier,
     ) -> Rooms {
-        Rooms { context, rules, store, archive, courier, awake: Mutex::default() }
+        let activity = Activity::default();
+        Rooms { context, rules, store, archive, courier, activity, awake: Mutex::default() }
     }
 
     /// Tells a room something and waits for what comes of it.
@@ -97,7 +107,7 @@ impl Rooms {
 
     /// Tells a room something if it is awake: who is in none learns nothing.
     pub async fn tell_if_awake(&self, room: &BareJid, event: Event) {
-        let inbox = self.awake.lock().get(room).cloned();
+        let inbox = self.awake.lock().get(room).map(|awake| awake.inbox.clone());
         if let Some(inbox) = inbox {
             let _ = inbox.send(Call { event: Box::new(event), reply: None }).await;
         }
@@ -108,18 +118,24 @@ impl Rooms {
         self.awake.lock().contains_key(room)
     }
 
+    /// What is known of the activity of a room that is awake.
+    pub fn pace(&self, room: &BareJid) -> Option<Arc<Pace>> {
+        self.awake.lock().get(room).map(|awake| awake.pace.clone())
+    }
+
     /// The way to a room, which is woken.
     fn inbox(self: &Arc<Rooms>, room: &BareJid) -> Result<Inbox, Refusal> {
         let mut awake = self.awake.lock();
-        if let Some(inbox) = awake.get(room) {
-            return Ok(inbox.clone());
+        if let Some(awake) = awake.get(room) {
+            return Ok(awake.inbox.clone());
         }
         if !self.rules.settings.rooms_awake.allows(awake.len() + 1) {
             return Err(Refusal::resource_constraint().saying("too many rooms are in use"));
         }
         let (inbox, calls) = mpsc::channel(self.rules.settings.waiting.get().clamp(1, 1 << 16));
-        awake.insert(room.clone(), inbox.clone());
-        let task = resident::live(self.clone(), room.clone(), calls);
+        let pace = Arc::new(Pace::default());
+        awake.insert(room.clone(), Awake { inbox: inbox.clone(), pace: pace.clone() });
+        let task = resident::live(self.clone(), room.clone(), calls, pace);
         self.context.house().tasks().spawn(task);
         Ok(inbox)
     }

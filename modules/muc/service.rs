@@ -6,7 +6,7 @@ use waxwing_core::stanza::{IqType, MessageType, Stanza, StanzaType};
 use waxwing_core::xml::{Child, Element, Writer};
 
 use crate::assemble::payload;
-use crate::protocol::{DISCO_INFO, DISCO_ITEMS, MUC, OCCUPANT_ID, PING, RSM, STABLE_ID, VCARD};
+use crate::protocol::{ACTIVITY, DISCO_INFO, DISCO_ITEMS, MUC, OCCUPANT_ID, PING, RSM, STABLE_ID, VCARD};
 use crate::store::{Listed, Page, Store};
 
 /// So many rooms are listed at a time.
@@ -97,7 +97,7 @@ impl Service {
             writer.open("query").attribute("xmlns", DISCO_INFO);
             writer.open("identity").attribute("category", "conference").attribute("type", "text");
             writer.attribute("name", &self.name).close();
-            for feature in [MUC, STABLE_ID, OCCUPANT_ID, DISCO_INFO, DISCO_ITEMS, RSM, PING, VCARD] {
+            for feature in [MUC, STABLE_ID, OCCUPANT_ID, ACTIVITY, DISCO_INFO, DISCO_ITEMS, RSM, PING, VCARD] {
                 writer.open("feature").attribute("var", feature).close();
             }
             writer.close();

@@ -76,6 +76,8 @@ pub struct Settings {
     pub sleep_after: Period,
     /// How many rooms may be in memory. One more cannot be entered until another one sleeps.
     pub rooms_awake: Count,
+    /// Of how many of its rooms a client may be told that something was said there while it was not in them (XEP-0437).
+    pub indicated_rooms: Count,
     /// How many stanzas may wait for one room; further senders are told to wait.
     pub waiting: Count,
     /// How long the name of a room that its owner has destroyed cannot be used again, so that nobody takes over its
@@ -109,6 +111,7 @@ impl Default for Settings {
             configuration_timeout: Period::seconds(300),
             sleep_after: Period::seconds(60),
             rooms_awake: Count::of(20_000),
+            indicated_rooms: Count::of(500),
             waiting: Count::of(500),
             tombstones: Period::seconds(30 * 86_400),
         }

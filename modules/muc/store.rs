@@ -13,7 +13,7 @@ use crate::effects::Change;
 use crate::records::{Affiliated, Affiliations, Nick, Records, Subject};
 
 /// The tables.
-pub const MIGRATIONS: Migrations = migrations!("muc", "0001_muc");
+pub const MIGRATIONS: Migrations = migrations!("muc", "0001_muc", "0002_activity");
 
 const READ: &str = "\
     SELECT configuration, hats, avatar, subject, subject_at, version, forgotten, created, destroyed \
@@ -30,7 +30,7 @@ const CREATE: &str = "\
     ON CONFLICT (address) DO UPDATE SET service = excluded.service, name = excluded.name, public = excluded.public, \
         persistent = excluded.persistent, created = excluded.created, destroyed = NULL, version = excluded.version, \
         forgotten = excluded.forgotten, configuration = excluded.configuration, hats = excluded.hats, \
-        avatar = excluded.avatar, subject = excluded.subject, subject_at = excluded.subject_at, card = NULL";
+        avatar = excluded.avatar, subject = excluded.subject, subject_at = excluded.subject_at, card = NULL, active = 0";
 const CONFIGURE: &str = "\
     UPDATE muc_rooms SET configuration = $2, name = $3, public = $4, persistent = $5 WHERE address = $1";
 const SET_SUBJECT: &str = "UPDATE muc_rooms SET subject = $2, subject_at = $3 WHERE address = $1";
@@ -79,6 +79,22 @@ const COUNT_PUBLIC: &str = "\
 const COUNT_OWNED: &str = "SELECT COUNT(*) FROM muc_affiliations WHERE account = $1 AND affiliation = 4";
 const ROOMS_OF: &str = "\
     SELECT room FROM muc_affiliations WHERE account = $1 AND room > $2 AND affiliation <> 1 ORDER BY room LIMIT $3";
+
+const ACTIVITY: &str = "\
+    SELECT muc_affiliations.room, muc_rooms.active, muc_affiliations.seen \
+    FROM muc_affiliations JOIN muc_rooms ON muc_rooms.address = muc_affiliations.room \
+    WHERE muc_affiliations.account = $1 AND muc_affiliations.affiliation >= 2 AND muc_rooms.service = $2 \
+        AND muc_rooms.destroyed IS NULL \
+    ORDER BY muc_affiliations.room LIMIT $3";
+const SET_ACTIVE: &str = "UPDATE muc_rooms SET active = $2 WHERE address = $1 AND active < $2";
+const SET_SEEN_POSTGRES: &str = "\
+    UPDATE muc_affiliations SET seen = given.seen FROM UNNEST($2::TEXT[], $3::BIGINT[]) AS given (account, seen) \
+    WHERE muc_affiliations.room = $1 AND muc_affiliations.account = given.account AND muc_affiliations.seen < given.seen";
+const SET_SEEN_SQLITE: &str = "\
+    UPDATE muc_affiliations SET seen = given.seen \
+    FROM (SELECT accounts.value AS account, times.value AS seen FROM json_each($2) AS accounts \
+          JOIN json_each($3) AS times ON times.key = accounts.key) AS given \
+    WHERE muc_affiliations.room = $1 AND muc_affiliations.account = given.account AND muc_affiliations.seen < given.seen";
 
 const TEMPORARY: &str = "\
     SELECT address FROM muc_rooms WHERE service = $1 AND persistent = 0 AND destroyed IS NULL AND address > $2 \
@@ -277,6 +293,40 @@ impl Store {
     pub async fn rooms_of(&self, account: &BareJid, after: &str, most: u32) -> Result<Vec<BareJid>, StorageError> {
         let rows = self.0.fetch_all(ROOMS_OF, values![account.as_str(), after, most]).await?;
         rows.iter().map(|row| address(row, 0)).collect()
+    }
+
+    /// The rooms of a service that an account is at least a member of, each with when something was said there and when
+    /// the account was there last (XEP-0437). Milliseconds since 1970; 0 for never.
+    pub async fn activity(
+        &self,
+        account: &BareJid,
+        service: &DomainRef,
+        most: usize,
+    ) -> Result<Vec<(BareJid, i64, i64)>, StorageError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let rows = self.0.fetch_all(ACTIVITY, values![account.as_str(), service.as_str(), most]).await?;
+        rows.iter().map(|row| Ok((address(row, 0)?, row.integer(1)?, row.integer(2)?))).collect()
+    }
+
+    /// Notes when something was said in a room, and when accounts that are affiliated were there last.
+    pub async fn note_activity(
+        &self,
+        room: &BareJid,
+        active: i64,
+        seen: &[(BareJid, i64)],
+    ) -> Result<(), StorageError> {
+        let accounts: Vec<&str> = seen.iter().map(|(account, _)| account.as_str()).collect();
+        let times: Vec<i64> = seen.iter().map(|(_, at)| *at).collect();
+        let sql = match self.0.engine() {
+            Engine::Postgres => SET_SEEN_POSTGRES,
+            Engine::Sqlite => SET_SEEN_SQLITE,
+        };
+        let mut transaction = self.0.begin().await?;
+        transaction.execute(SET_ACTIVE, values![room.as_str(), active]).await?;
+        if !seen.is_empty() {
+            transaction.execute(sql, values![room.as_str(), &accounts, &times]).await?;
+        }
+        transaction.commit().await
     }
 
     /// Removes rooms that should have gone with their last occupant and did not, because the server went before: those

@@ -211,6 +211,35 @@ on_both_engines! {
         assert_eq!(store.rooms_of(&owner(), "a@rooms.lit", 1).await.unwrap(), [room("b")]);
     }
 
+    async fn when_something_was_said_and_who_was_there_is_noted_and_never_goes_back(database: Database) {
+        let store = Store(database);
+        let hag = jid("hag66@shakespeare.lit");
+        for name in ["a", "b"] {
+            create(&store, name, full()).await;
+        }
+        let service = room("a");
+        let service = service.domain();
+        let activity = async |account: &BareJid| store.activity(account, service, 10).await.unwrap();
+        assert_eq!(activity(&hag).await, [(room("a"), 0, 0), (room("b"), 0, 0)]);
+        assert_eq!(activity(&jid("spam.lit")).await, [], "an outcast is told of nothing");
+        store.note_activity(&room("a"), 50, &[(hag.clone(), 40), (owner(), 30), (jid("x@y"), 5)]).await.unwrap();
+        store.note_activity(&room("a"), 45, &[(hag.clone(), 35)]).await.unwrap();
+        store.note_activity(&room("b"), 60, &[]).await.unwrap();
+        assert_eq!(activity(&hag).await, [(room("a"), 50, 40), (room("b"), 60, 0)]);
+        assert_eq!(activity(&owner()).await[0], (room("a"), 50, 30));
+        assert_eq!(store.activity(&hag, service, 1).await.unwrap().len(), 1);
+        assert_eq!(store.activity(&hag, jid("other.lit").domain(), 10).await.unwrap(), []);
+        // What is noted of a member stays when he becomes an admin, and goes with the room.
+        let admin = Change::Affiliated(vec![(hag.clone(), entry(Affiliation::Admin, 2000))]);
+        store.commit(&room("a"), &[admin, Change::Configured(Box::default())], 0).await.unwrap();
+        assert_eq!(activity(&hag).await[0], (room("a"), 50, 40));
+        store.commit(&room("a"), &[Change::Destroyed { sealed: true }], 0).await.unwrap();
+        store.commit(&room("b"), &[Change::Destroyed { sealed: false }], 0).await.unwrap();
+        assert_eq!(activity(&hag).await, []);
+        create(&store, "a", full()).await;
+        assert_eq!(activity(&hag).await, [(room("a"), 0, 0)]);
+    }
+
     async fn temporary_rooms_that_outlived_their_occupants_are_swept(database: Database) {
         let store = Store(database);
         for name in ["awake", "left", "over"] {

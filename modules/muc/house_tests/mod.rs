@@ -1,5 +1,6 @@
 //! Rooms in a house: awake and asleep, with an archive that is slow, fails or breaks, and clients that come and go.
 
+mod activity;
 mod house;
 
 use std::sync::Arc;

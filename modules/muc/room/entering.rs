@@ -206,11 +206,11 @@ impl Room {
     /// One more device under the nickname of its owner.
     fn bring_device(&mut self, nick: &ResourceRef, device: Device) -> Result<(), Refusal> {
         let most = self.settings().devices;
-        let Some(occupant) = self.occupants.named_mut(nick) else { return Ok(()) };
-        if !most.allows(occupant.devices.len() + 1) {
+        let count = self.occupants.named(nick).map_or(0, |occupant| occupant.devices.len());
+        if !most.allows(count + 1) {
             return Err(Refusal::resource_constraint().saying("you are in the room with too many devices"));
         }
-        occupant.show(device);
+        self.occupants.bring(nick, device);
         Ok(())
     }
 

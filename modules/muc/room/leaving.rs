@@ -29,15 +29,14 @@ impl Room {
 
     /// Takes a device out; its owner leaves with the last one.
     fn part(&mut self, device: &Jid, word: &Word<'_>, effects: &mut Effects) {
-        let Some(occupant) = self.occupants.of_mut(device) else { return };
+        let Some(occupant) = self.occupants.of(device) else { return };
         if occupant.devices.len() == 1 {
             let name = occupant.nick.name.clone();
             self.dismiss(&name, word, effects);
             return;
         }
         let before = occupant.shown().clone();
-        occupant.devices.retain(|known| known.jid != *device);
-        let occupant = occupant.clone();
+        let Some(occupant) = self.occupants.part(device).cloned() else { return };
         self.tell_device(&occupant, device, &Word { device: Some(device), ..*word }, &mut effects.deliveries);
         let is_news = before.jid == *device
             && (!says_the_same(&before.presence, &occupant.shown().presence)

@@ -145,7 +145,7 @@ proptest! {
         let mut configuration = configuration();
         configuration.invites = true;
         let mut cave = Cave::of(records(configuration), places(PLACES as u64));
-        let mut views = Views::default();
+        let (mut views, mut moves) = (Views::default(), Moves::default());
         for step in steps {
             let heard = match &step {
                 Step::Hear(xml) => cave.hear(xml),
@@ -158,6 +158,7 @@ proptest! {
                 Step::Broken => cave.event(Event::Broken).unwrap(),
             };
             check(&cave);
+            moves.follow(&mut cave);
             views.see(&heard);
             if cave.is_over || matches!(step, Step::Broken) {
                 assert!(cave.room.occupants().is_empty(), "nobody is left behind");
@@ -165,6 +166,22 @@ proptest! {
             }
             views.check(&cave);
         }
+    }
+}
+
+/// Who is in the room, as those believe who are told of comings and goings.
+#[derive(Default)]
+struct Moves(std::collections::BTreeSet<Jid>);
+
+impl Moves {
+    fn follow(&mut self, cave: &mut Cave) {
+        for step in cave.room.take_moves() {
+            let is_news = if step.comes { self.0.insert(step.device.clone()) } else { self.0.remove(&step.device) };
+            assert!(is_news, "{step:?}");
+        }
+        let devices: std::collections::BTreeSet<Jid> =
+            cave.room.occupants().devices().map(|(_, device)| device.jid.clone()).collect();
+        assert_eq!(self.0, devices);
     }
 }
 
