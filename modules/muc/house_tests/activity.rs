@@ -117,3 +117,40 @@ async fn strangers_are_not_told() {
     assert_eq!(to_ben.count("<rai "), 0, "he is no member");
     scene.close().await;
 }
+
+#[tokio::test]
+async fn who_is_in_the_room_or_not_of_it_any_more_is_not_told() {
+    let scene = Scene::new("inside.test", "").await;
+    let (anna, _) = scene.make("anna").await;
+    affiliate(&scene, &anna, "<item affiliation='member' jid='ben@inside.test'/>").await;
+    let (ben, to_ben) = session(&scene.house, "ben").await;
+    scene.enter_again(&ben, &to_ben, "ben").await;
+    // He asks while he is in the room.
+    listen(&scene, &ben).await;
+    scene.talk(&anna, "one").await;
+    to_ben.wait_for("<body>one</body>").await;
+    say(&ben, &format!("<presence to='{}/ben' type='unavailable'/>", scene.room)).await;
+    to_ben.wait_for("type='unavailable'").await;
+    assert_eq!(to_ben.count("<rai "), 0);
+    affiliate(&scene, &anna, "<item affiliation='none' jid='ben@inside.test'/>").await;
+    scene.talk(&anna, "two").await;
+    settled().await;
+    assert_eq!(to_ben.count("<rai "), 0);
+    scene.close().await;
+}
+
+#[tokio::test]
+async fn what_was_said_after_he_left_is_news() {
+    let scene = Scene::new("left.test", "").await;
+    let (anna, _) = scene.make("anna").await;
+    affiliate(&scene, &anna, "<item affiliation='member' jid='ben@left.test'/>").await;
+    let (ben, to_ben) = session(&scene.house, "ben").await;
+    scene.enter_again(&ben, &to_ben, "ben").await;
+    say(&ben, &format!("<presence to='{}/ben' type='unavailable'/>", scene.room)).await;
+    to_ben.wait_for("type='unavailable'").await;
+    settled().await;
+    scene.talk(&anna, "one").await;
+    listen(&scene, &ben).await;
+    to_ben.wait_for(&told(&scene)).await;
+    scene.close().await;
+}
