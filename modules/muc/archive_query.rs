@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use waxwing_core::address::BareJid;
+use waxwing_core::address::{BareJid, Jid};
 use waxwing_core::answers::{Request, Scope};
 use waxwing_core::archive::{Archive, Found};
 use waxwing_core::parcel::{ForThisSession, Origin, Parcel};
@@ -12,7 +12,7 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::{MessageType, Stanza, element};
 use waxwing_core::xml::{Child, Element};
 
-use crate::protocol::{FORWARD, USER};
+use crate::protocol::{FORM, FORWARD, USER};
 use crate::rooms::Rooms;
 
 /// How long results wait for a client that reads slowly.
@@ -32,6 +32,9 @@ pub async fn answer(
     origin: &Origin,
     hides_addresses: bool,
 ) -> Result<(), Refusal> {
+    if hides_addresses && asks_for_somebody(request, room) {
+        return Err(Refusal::forbidden().saying("who hides behind a nickname is not told here"));
+    }
     let asked = Request { stanza: request, scope: Scope::Account, session: origin.session(), stranger: None };
     let Found { results, answer } = archive.query(room, asked).await?;
     let Some(from) = request.from.clone() else { return Ok(()) };
@@ -61,6 +64,16 @@ async fn bring(rooms: &Rooms, origin: &Origin, message: Stanza) -> Result<(), Re
     session.deliver(Parcel::new(message, Origin::House).noting(ForThisSession)).map_err(|_| not_read())
 }
 
+/// Whether a question is for what somebody said whose real address it names: messages from a time when the room showed
+/// addresses would be found by it.
+fn asks_for_somebody(request: &Stanza, room: &BareJid) -> bool {
+    let is_other = |value: Child<'_>| Jid::new(&value.text()).is_ok_and(|with| with.to_bare() != *room);
+    let forms = request.payloads().flat_map(|query| query.children()).filter(|child| child.namespace() == FORM);
+    let fields =
+        forms.flat_map(|form| form.children()).filter(|field| field.attribute("var").as_deref() == Some("with"));
+    fields.flat_map(|field| field.children()).any(is_other)
+}
+
 /// A result without who spoke: it is from a time when the room showed everyone's address, and now it does not.
 fn without_addresses(result: &Element) -> Result<Element, Refusal> {
     let messages = result.children().filter(|child| child.namespace() == FORWARD && child.name() == "forwarded");
@@ -88,6 +101,26 @@ fn without_addresses(result: &Element) -> Result<Element, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_is_looked_for_by_an_address_that_is_hidden() {
+        let asks = |fields: &str| {
+            let xml = format!(
+                "<iq type='set' id='1'><query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='submit'>\
+                 <field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field>{fields}</x></query></iq>"
+            );
+            let request = Stanza::read(element(xml).unwrap()).unwrap().unwrap();
+            asks_for_somebody(&request, &BareJid::new("coven@chat.lit").unwrap())
+        };
+        assert!(!asks(""));
+        assert!(!asks("<field var='start'><value>2010-06-07T00:00:00Z</value></field>"));
+        assert!(!asks("<field var='with'><value>Coven@chat.lit/thirdwitch</value></field>"));
+        assert!(!asks("<field var='with'><value>coven@chat.lit</value></field>"));
+        assert!(asks("<field var='with'><value>hag66@shakespeare.lit</value></field>"));
+        assert!(asks(
+            "<field var='with'><value>coven@chat.lit</value><value>hag66@shakespeare.lit/pda</value></field>"
+        ));
+    }
 
     #[test]
     fn addresses_from_other_times_are_left_out() {

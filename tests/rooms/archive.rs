@@ -4,6 +4,10 @@ use crate::common::SERVER;
 use crate::{CHANNEL, MUC, enter, make, name_room, next_message, talk};
 use waxwing_testkit::{Element, RawClient};
 
+/// A room that everyone may enter, with everyone's address for all to see.
+const CHANNEL_WITH_ADDRESSES: &[(&str, &str)] =
+    &[("waxwing#roomconfig_preset", "public-channel"), ("muc#roomconfig_whois", "anyone")];
+
 fn id_of(message: &Element) -> String {
     let id = message.child_in("urn:xmpp:sid:0", "stanza-id").unwrap_or_else(|| panic!("no id: {message}"));
     id.attribute("id").expect("an id").to_owned()
@@ -107,4 +111,34 @@ async fn history_is_there_when_a_room_wakes() {
     assert!(messages[0].child_in("urn:xmpp:delay", "delay").is_some());
     assert_eq!(messages[1].text_of("subject").as_deref(), Some("Spells"));
     assert!(!came.iter().any(|stanza| stanza.to_string().contains(MUC) && stanza.name == "message"));
+}
+
+#[tokio::test]
+async fn addresses_that_everyone_saw_are_hidden_when_the_room_hides_them() {
+    let scene = SERVER.scene().await;
+    name_room(&scene);
+    let mut anna = scene.session("anna/x").await;
+    make(&mut anna, "anna", CHANNEL_WITH_ADDRESSES).await;
+    talk(&mut anna, "seen").await;
+    next_message(&mut anna).await;
+    let mut ben = scene.session("ben/x").await;
+    assert!(ask(&mut ben).await[0].to_string().contains(&scene.jid("anna/x")));
+    let field = "<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+                 <field var='muc#roomconfig_whois'><value>moderators</value></field>";
+    anna.send(format!(
+        "<iq type='set' id='w' to='{{room}}'><query xmlns='{MUC}#owner'><x xmlns='jabber:x:data' type='submit'>{field}</x>\
+         </query></iq>"
+    ))
+    .await;
+    while anna.receive().await.name != "iq" {}
+    let found = ask(&mut ben).await;
+    assert_eq!(stored(&found[0]).text_of("body").as_deref(), Some("seen"));
+    assert!(!found[0].to_string().contains("anna-") && !found[0].to_string().contains("jid="), "{}", found[0]);
+    ben.send(
+        "<iq type='set' id='q' to='{room}'><query xmlns='urn:xmpp:mam:2'><x xmlns='jabber:x:data' type='submit'>\
+         <field var='FORM_TYPE'><value>urn:xmpp:mam:2</value></field><field var='with'><value>{anna}</value></field>\
+         </x></query></iq>",
+    )
+    .await;
+    ben.expect("<iq {…} type='error'>{error:auth:forbidden}</iq>").await;
 }
