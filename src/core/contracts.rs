@@ -11,6 +11,7 @@ use waxwing_xml::Element;
 use crate::address::{BareJid, Jid, NodePart, NodeRef};
 pub use crate::archive::Archive;
 use crate::credentials::{Hash, ScramKeys};
+pub use crate::nodes::Nodes;
 use crate::parcel::Parcel;
 use crate::refusal::Refusal;
 use crate::session::Session;
@@ -211,6 +212,8 @@ contracts! {
     Blocking blocking offer_blocking;
     /// The archives of the host's accounts and rooms.
     Archive archive offer_archive;
+    /// The nodes of the host's accounts.
+    Nodes nodes offer_nodes;
     /// Going on with sessions on another stream.
     Resumption resumption offer_resumption;
     /// The way to other servers.

@@ -43,6 +43,14 @@ pub enum Event {
         /// Who could see it.
         contact: BareJid,
     },
+    /// What a node of an account holds has changed, by whomever, and is committed. Told before whoever changed it is
+    /// answered; also when the node is gone.
+    NodeChanged {
+        /// Whose node it is.
+        account: BareJid,
+        /// Its name.
+        node: Arc<str>,
+    },
     /// The account was made.
     AccountCreated(BareJid),
     /// The account's password has changed.
@@ -62,6 +70,7 @@ pub enum Happening {
     Available,
     SubscriptionGranted,
     SubscriptionEnded,
+    NodeChanged,
     AccountCreated,
     PasswordChanged,
     AccountRemoved,
@@ -78,6 +87,7 @@ impl Event {
             Event::Available { .. } => Happening::Available,
             Event::SubscriptionGranted { .. } => Happening::SubscriptionGranted,
             Event::SubscriptionEnded { .. } => Happening::SubscriptionEnded,
+            Event::NodeChanged { .. } => Happening::NodeChanged,
             Event::AccountCreated(_) => Happening::AccountCreated,
             Event::PasswordChanged(_) => Happening::PasswordChanged,
             Event::AccountRemoved(_) => Happening::AccountRemoved,

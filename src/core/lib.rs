@@ -22,6 +22,7 @@ pub mod limits;
 pub mod mailbox;
 pub mod module;
 pub mod namespaces;
+pub mod nodes;
 pub mod notes;
 pub mod parcel;
 pub mod random;
