@@ -3,7 +3,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use waxwing_core::fault::Fault;
-use waxwing_core::module::Entity;
+use waxwing_core::module::{self, Entity};
 use xmpp_parsers::caps::{Caps, compute_disco, hash_caps};
 use xmpp_parsers::data_forms::{DataForm, DataFormType, Field, FieldType};
 use xmpp_parsers::disco::{DiscoInfoResult, Identity};
@@ -14,19 +14,26 @@ use crate::{NODE, Settings};
 /// The kind of form that holds contact addresses (XEP-0157 §2).
 const SERVER_INFORMATION: &str = "http://jabber.org/network/serverinfo";
 
-/// What an entity with these features tells.
-pub fn of(entity: Entity, features: Vec<String>, settings: &Settings) -> DiscoInfoResult {
+/// What an entity with these features tells; `beside` is what modules make of it.
+pub fn of(entity: Entity, beside: &[module::Identity], features: Vec<String>, settings: &Settings) -> DiscoInfoResult {
     let (category, kind) = match entity {
         Entity::Host => ("server", "im"),
         Entity::Account => ("account", "registered"),
     };
     let name = (entity == Entity::Host).then(|| settings.name.clone().unwrap_or_else(|| "Waxwing".to_owned()));
     let identity = Identity { category: category.to_owned(), type_: kind.to_owned(), lang: None, name };
+    let others = beside.iter().map(|is| Identity {
+        category: is.category.to_owned(),
+        type_: is.kind.to_owned(),
+        lang: None,
+        name: None,
+    });
+    let identities = std::iter::once(identity).chain(others).collect();
     let extensions = match entity {
         Entity::Host => contact_addresses(settings).into_iter().collect(),
         Entity::Account => Vec::new(),
     };
-    DiscoInfoResult { node: None, identities: vec![identity], features: features.into_iter().collect(), extensions }
+    DiscoInfoResult { node: None, identities, features: features.into_iter().collect(), extensions }
 }
 
 /// The lists of contact addresses under their names in the form, in the order in which they are hashed (XEP-0115 §5.1).
@@ -100,20 +107,28 @@ mod tests {
 
     #[test]
     fn contact_addresses_are_a_form_and_nothing_when_there_are_none() {
-        let host = of(Entity::Host, vec!["urn:b".to_owned(), "urn:a".to_owned()], &settings());
+        let host = of(Entity::Host, &[], vec!["urn:b".to_owned(), "urn:a".to_owned()], &settings());
         let form = &host.extensions[0];
         assert_eq!(form.form_type(), Some(SERVER_INFORMATION));
         let abuse = form.fields.iter().find(|field| field.var.as_deref() == Some("abuse-addresses")).unwrap();
         assert_eq!(abuse.values.len(), 2);
-        assert!(of(Entity::Host, Vec::new(), &Settings::default()).extensions.is_empty());
-        assert!(of(Entity::Account, Vec::new(), &settings()).extensions.is_empty());
+        assert!(of(Entity::Host, &[], Vec::new(), &Settings::default()).extensions.is_empty());
+        assert!(of(Entity::Account, &[], Vec::new(), &settings()).extensions.is_empty());
+    }
+
+    #[test]
+    fn an_account_is_what_modules_make_of_it_too() {
+        let personal = module::Identity { category: "pubsub", kind: "pep" };
+        let account = of(Entity::Account, &[personal], Vec::new(), &Settings::default());
+        let kinds: Vec<_> = account.identities.iter().map(|is| (is.category.as_str(), is.type_.as_str())).collect();
+        assert_eq!(kinds, [("account", "registered"), ("pubsub", "pep")]);
     }
 
     #[test]
     fn capabilities_change_with_the_features() {
         let told = |features: &[&str]| {
             let features = features.iter().map(|feature| (*feature).to_owned()).collect();
-            version(&capabilities(&of(Entity::Host, features, &Settings::default())).unwrap())
+            version(&capabilities(&of(Entity::Host, &[], features, &Settings::default())).unwrap())
         };
         assert_eq!(told(&["urn:a", "urn:b"]), told(&["urn:b", "urn:a", "urn:a"]));
         assert_ne!(told(&["urn:a"]), told(&["urn:a", "urn:b"]));
@@ -128,7 +143,7 @@ mod tests {
             ..Settings::default()
         };
         let features = vec!["urn:b".to_owned(), "urn:a".to_owned()];
-        let hashed = compute_disco(&of(Entity::Host, features, &settings));
+        let hashed = compute_disco(&of(Entity::Host, &[], features, &settings));
         assert_eq!(
             String::from_utf8(hashed).unwrap(),
             "server/im//Waxwing<urn:a<urn:b<http://jabber.org/network/serverinfo<admin-addresses<mailto:x@x.lit<\

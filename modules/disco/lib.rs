@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use waxwing_core::address::Jid;
+use waxwing_core::address::{DomainPart, Jid};
 use waxwing_core::answers::{Answer, Request, Scope, Topic};
 use waxwing_core::config::SettingsDescription;
 use waxwing_core::contracts::Contract;
@@ -96,21 +96,10 @@ impl Module for Disco {
         if request.is_set() {
             return Err(Refusal::bad_request().saying("this can be asked, not set"));
         }
-        if request.payload().namespace() == ITEMS {
-            return self.items(request);
+        match request.payload().namespace() {
+            ITEMS => self.items(request).await,
+            _ => self.describe_entity(request).await,
         }
-        let query: DiscoInfoQuery = decode(request.payload())?;
-        let mut information = match request.scope {
-            Scope::Account => self.information(Entity::Account),
-            _ => self.information(Entity::Host),
-        };
-        if let Some(node) = query.node.filter(|node| !node.is_empty()) {
-            if request.scope == Scope::Account || node != self.capabilities()?.0 {
-                return Err(Refusal::item_not_found());
-            }
-            information.node = Some(node);
-        }
-        Ok(Answer::with(&information)?)
     }
 
     fn stream_features(&self, phase: Phase) -> Vec<Bytes> {
@@ -135,15 +124,35 @@ impl Disco {
         Ok(contact.is_some_and(|contact| contact.subscription.contact_sees_account()))
     }
 
+    /// Answers what an entity, or a node there, is.
+    async fn describe_entity(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+        let query: DiscoInfoQuery = decode(request.payload())?;
+        let entity = if request.scope == Scope::Account { Entity::Account } else { Entity::Host };
+        let Some(node) = query.node.filter(|node| !node.is_empty()) else {
+            return Ok(Answer::with(&self.information(entity))?);
+        };
+        if entity == Entity::Host && node == self.capabilities()?.0 {
+            return Ok(Answer::with(&DiscoInfoResult { node: Some(node), ..self.information(entity) })?);
+        }
+        for running in self.context.host().catalogue().running() {
+            if let Some(information) = running.module.describe(&node, request).await? {
+                return Ok(Answer::with(&DiscoInfoResult { node: Some(node), ..information })?);
+            }
+        }
+        Err(Refusal::item_not_found())
+    }
+
     fn information(&self, of: Entity) -> DiscoInfoResult {
         let catalogue = self.context.host().catalogue();
-        let mut features = Vec::new();
+        let (mut features, mut identities) = (Vec::new(), Vec::new());
         for running in catalogue.running() {
             let stated = running.manifest.features.iter().filter(|(entity, _)| *entity == of);
             features.extend(stated.map(|(_, feature)| (*feature).to_owned()));
             features.extend(running.module.more_features(of));
+            identities
+                .extend(running.manifest.identities.iter().filter(|(entity, _)| *entity == of).map(|(_, is)| *is));
         }
-        information::of(of, features, &self.settings)
+        information::of(of, &identities, features, &self.settings)
     }
 
     /// The node of the host's capabilities with their hash, and the stream feature that names them.
@@ -157,23 +166,38 @@ impl Disco {
         Ok(self.capabilities.get_or_init(|| (node, feature)))
     }
 
-    fn items(&self, request: Request<'_>) -> Result<Answer, Refusal> {
+    async fn items(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let query: DiscoItemsQuery = decode(request.payload())?;
-        if query.node.is_some_and(|node| !node.is_empty()) {
+        let node = query.node.filter(|node| !node.is_empty());
+        let mut items = match (&node, request.scope) {
+            (None, Scope::Host) => self.services(),
+            _ => Vec::new(),
+        };
+        let mut is_known = node.is_none();
+        for running in self.context.host().catalogue().running() {
+            let Some(more) = running.module.list(node.as_deref().unwrap_or_default(), request).await? else { continue };
+            items.extend(more);
+            is_known = true;
+            if node.is_some() {
+                break;
+            }
+        }
+        if !is_known {
             return Err(Refusal::item_not_found());
         }
-        let services = match request.scope {
-            Scope::Account => Vec::new(),
-            _ => self.context.host().services(),
+        Ok(Answer::with(&DiscoItemsResult { node, items, rsm: None })?)
+    }
+
+    /// The domains below the host that modules serve, each with what it is for.
+    fn services(&self) -> Vec<Item> {
+        let host = self.context.host();
+        let catalogue = host.catalogue();
+        let summary = |name| catalogue.running().iter().find(|running| running.manifest.name == name);
+        let item = |(domain, module): (DomainPart, _)| Item {
+            jid: Jid::from_parts(None, &domain, None),
+            node: None,
+            name: summary(module).map(|running| running.manifest.summary.to_owned()),
         };
-        let items =
-            services.into_iter().map(|(domain, module)| {
-                let name =
-                    self.context.host().catalogue().running().iter().find_map(|running| {
-                        (running.manifest.name == module).then(|| running.manifest.summary.to_owned())
-                    });
-                Item { jid: Jid::from_parts(None, &domain, None), node: None, name }
-            });
-        Ok(Answer::with(&DiscoItemsResult { node: None, items: items.collect(), rsm: None })?)
+        host.services().into_iter().map(item).collect()
     }
 }

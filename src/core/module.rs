@@ -11,6 +11,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use waxwing_storage::{Database, Migrations, StorageError};
 use waxwing_xml::Element;
+use xmpp_parsers::disco::{DiscoInfoResult, Item};
 
 use crate::address::{BareJid, DomainPart};
 use crate::answers::{Answer, Request, Topic};
@@ -62,6 +63,15 @@ pub enum Entity {
     Account,
 }
 
+/// What an entity is, in service discovery: a category and a type of the registry of identities (XEP-0030 §3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The category, such as `pubsub`.
+    pub category: &'static str,
+    /// The type within the category, such as `pep`.
+    pub kind: &'static str,
+}
+
 /// A first-level element of a stream that is not a stanza (stream management, client state …).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct StreamElement {
@@ -91,6 +101,8 @@ pub struct Manifest {
     pub xeps: &'static [Xep],
     /// The features it advertises, and where.
     pub features: &'static [(Entity, &'static str)],
+    /// What it makes of an entity, beside what the entity is anyway.
+    pub identities: &'static [(Entity, Identity)],
     /// The namespaces of IQs it answers; one owner each.
     pub answers: &'static [Topic],
     /// The stages it stands at.
@@ -120,6 +132,7 @@ impl Manifest {
         summary: "",
         xeps: &[],
         features: &[],
+        identities: &[],
         answers: &[],
         stages: &[],
         stream: &[],
@@ -178,6 +191,26 @@ pub trait Module: Send + Sync + 'static {
     fn more_features(&self, of: Entity) -> Vec<String> {
         let _ = of;
         Vec::new()
+    }
+
+    /// What a node of the host or of an account is (`disco#info`), asked of every module until one knows the node; `node`
+    /// is never empty. Who asks is allowed to see the account.
+    ///
+    /// # Errors
+    /// Why it is not told, when the node is the module's.
+    async fn describe(&self, node: &str, request: Request<'_>) -> Result<Option<DiscoInfoResult>, Refusal> {
+        let _ = (node, request);
+        Ok(None)
+    }
+
+    /// What there is below a node (`disco#items`), asked of every module until one knows the node; with an empty `node`,
+    /// below the host or the account itself: then what all modules tell is one list. At most 100 items.
+    ///
+    /// # Errors
+    /// Why it is not told, when the node is the module's.
+    async fn list(&self, node: &str, request: Request<'_>) -> Result<Option<Vec<Item>>, Refusal> {
+        let _ = (node, request);
+        Ok(None)
     }
 }
 
