@@ -13,6 +13,7 @@ pub use crate::archive::Archive;
 use crate::credentials::{Hash, ScramKeys};
 pub use crate::nodes::Nodes;
 use crate::parcel::Parcel;
+pub use crate::push::Push;
 use crate::refusal::Refusal;
 use crate::session::Session;
 
@@ -214,6 +215,8 @@ contracts! {
     Archive archive offer_archive;
     /// The nodes of the host's accounts.
     Nodes nodes offer_nodes;
+    /// Waking devices that are away.
+    Push push offer_push;
     /// Going on with sessions on another stream.
     Resumption resumption offer_resumption;
     /// The way to other servers.

@@ -25,6 +25,7 @@ pub mod namespaces;
 pub mod nodes;
 pub mod notes;
 pub mod parcel;
+pub mod push;
 pub mod random;
 pub mod refusal;
 pub mod router;
