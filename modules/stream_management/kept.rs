@@ -39,6 +39,11 @@ impl Kept {
         self.stanza.size()
     }
 
+    /// When it was put into the session's mailbox, in milliseconds since 1970.
+    pub fn delivered_at(&self) -> i64 {
+        self.delivered_at
+    }
+
     /// A parcel with the stanza as it is sent again.
     pub fn again(&self, host: &BareJid, now: i64) -> Parcel {
         let mut parcel = Parcel::new(self.stanza.clone(), self.origin.clone());

@@ -224,6 +224,14 @@ impl Keeper for Managed {
         self.patience
     }
 
+    fn unacknowledged_since(&self) -> Option<i64> {
+        self.queue.lock().iter().next().map(Kept::delivered_at)
+    }
+
+    fn ask(&self, session: &Session) {
+        Managed::ask(self, session);
+    }
+
     fn again(&self) -> Vec<Parcel> {
         self.waits.store(false, Ordering::Relaxed);
         let now = now_milliseconds();

@@ -62,10 +62,21 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
     };
     for stage in [Stage::Choose, Stage::CopyReceived] {
         if catalogue.pass(stage, parcel).await? == Pass::Taken {
+            notice(host, parcel).await;
             return Ok(());
         }
     }
-    if !deliver(parcel) && rescuable { rescue(host, parcel).await } else { Ok(()) }
+    if !deliver(parcel) && rescuable {
+        rescue(host, parcel).await?;
+    }
+    notice(host, parcel).await;
+    Ok(())
+}
+
+/// It has arrived, in hands or in store: whoever calls absent devices looks at it.
+async fn notice(host: &Arc<Host>, parcel: &mut Parcel) {
+    // Nothing is turned back any more.
+    let _ = host.catalogue().pass(Stage::Notice, parcel).await;
 }
 
 /// Puts the stanza into each recipient's mailbox; whether anyone took it. The content is shared by all of them.
@@ -77,7 +88,14 @@ fn deliver(parcel: &mut Parcel) -> bool {
     taken
 }
 
-/// Nobody took it: keep it, push it, else refuse it.
+/// As [`rescue`], for what a session could not be given in the end: those who call absent devices look at it again.
+pub(crate) async fn rescue_late(host: &Arc<Host>, parcel: &mut Parcel) -> Result<(), Refusal> {
+    rescue(host, parcel).await?;
+    notice(host, parcel).await;
+    Ok(())
+}
+
+/// Nobody took it: keep it, else refuse it.
 ///
 /// # Errors
 /// `service-unavailable` when no module keeps it.
@@ -117,8 +135,13 @@ async fn arrive_iq(
 ) -> Result<(), Refusal> {
     let asks = matches!(of, IqType::Get | IqType::Set);
     let Some(resource) = to.resource() else {
-        // The server answers for the account and never bothers a client with it; a stray result goes nowhere.
-        return if asks { router::answer(host, Scope::Account, parcel).await } else { Ok(()) };
+        // The server answers for the account and never bothers a client with it. A result answers what the server has
+        // asked in the account's name, or goes nowhere.
+        if asks {
+            return router::answer(host, Scope::Account, parcel).await;
+        }
+        host.questions().settle(&parcel.stanza);
+        return Ok(());
     };
     parcel.recipients = host.house().directory().resource(account, resource).into_iter().collect();
     if !deliver(parcel) && asks { Err(Refusal::service_unavailable()) } else { Ok(()) }

@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::answers::{Scope, Topic};
+use crate::commands::Command;
 use crate::contracts::Contract;
 use crate::events::{Event, Happening};
-use crate::module::{Manifest, Module, Plan, StreamElement};
+use crate::module::{Entity, Manifest, Module, Plan, StreamElement};
 use crate::parcel::Parcel;
 use crate::refusal::Refusal;
 use crate::stages::{Pass, Stage};
@@ -87,6 +88,15 @@ impl Catalogue {
         self.answers[scope as usize].get(namespace)
     }
 
+    /// The commands of an entity with their owners, in the order of the assembly.
+    pub fn commands(&self, of: Entity) -> impl Iterator<Item = (&'static Command, &Arc<dyn Module>)> {
+        let stated = self
+            .running
+            .iter()
+            .flat_map(|running| running.manifest.commands.iter().map(|command| (command, &running.module)));
+        stated.filter(move |(command, _)| command.entity == of)
+    }
+
     /// Who takes this element of a stream.
     pub fn stream_owner(&self, namespace: &str, name: &str) -> Option<&Arc<dyn Module>> {
         self.stream.get(namespace)?.iter().find(|(known, _)| *known == name).map(|(_, module)| module)
@@ -105,6 +115,7 @@ pub fn clashes(plans: &[Plan]) -> Vec<String> {
     let mut problems = Vec::new();
     let mut names = HashSet::new();
     let mut topics: HashMap<&Topic, &str> = HashMap::new();
+    let mut commands: HashMap<(Entity, &str), &str> = HashMap::new();
     let mut elements: HashMap<&StreamElement, &str> = HashMap::new();
     let mut providers: HashMap<&Contract, &str> = HashMap::new();
     for Plan { manifest, .. } in plans {
@@ -118,6 +129,10 @@ pub fn clashes(plans: &[Plan]) -> Vec<String> {
         };
         for topic in manifest.answers {
             claim(format!("{:?} {}", topic.scope, topic.namespace), topics.insert(topic, manifest.name));
+        }
+        for command in manifest.commands {
+            let older = commands.insert((command.entity, command.node), manifest.name);
+            claim(format!("the command {} of {:?}", command.node, command.entity), older);
         }
         for element in manifest.stream {
             claim(

@@ -21,7 +21,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use jid::DomainPart;
+use jid::{BareJid, DomainPart};
 use serde::de::DeserializeOwned;
 
 pub use crate::limits::Limits;
@@ -68,6 +68,8 @@ pub struct Config {
 pub struct HostConfig {
     /// Its name, prepared and normalised as the domain of a JID.
     pub name: DomainPart,
+    /// Who may run its commands, by bare JID; nobody when the operator has named none.
+    pub operators: Vec<BareJid>,
     /// `[modules]` with this host's own `[hosts.modules]` laid over it; only the modules named there.
     modules: ModuleTables,
 }
@@ -101,7 +103,7 @@ impl Default for Config {
 
 fn default_hosts() -> Vec<HostConfig> {
     let localhost = DomainPart::new("localhost").map(std::borrow::Cow::into_owned);
-    localhost.into_iter().map(|name| HostConfig { name, modules: BTreeMap::new() }).collect()
+    localhost.into_iter().map(|name| HostConfig { name, operators: Vec::new(), modules: BTreeMap::new() }).collect()
 }
 
 impl Config {

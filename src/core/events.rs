@@ -22,6 +22,8 @@ pub enum Event {
         /// Whether the server was stopped in between: then messages may have been kept that the session would have got.
         after_restart: bool,
     },
+    /// A session has lost its stream, and waits for its client to come back.
+    SessionWaits(Arc<Session>),
     /// A session's broadcast presence has gone out; `first` when it was not available before.
     Available {
         /// The session.
@@ -67,6 +69,7 @@ pub enum Happening {
     SessionOpened,
     SessionEnded,
     SessionResumed,
+    SessionWaits,
     Available,
     SubscriptionGranted,
     SubscriptionEnded,
@@ -84,6 +87,7 @@ impl Event {
             Event::SessionOpened(_) => Happening::SessionOpened,
             Event::SessionEnded(_) => Happening::SessionEnded,
             Event::SessionResumed { .. } => Happening::SessionResumed,
+            Event::SessionWaits(_) => Happening::SessionWaits,
             Event::Available { .. } => Happening::Available,
             Event::SubscriptionGranted { .. } => Happening::SubscriptionGranted,
             Event::SubscriptionEnded { .. } => Happening::SubscriptionEnded,

@@ -132,19 +132,21 @@ fn say_goodbye(session: &Session, wire: Box<dyn Wire>, last_words: Option<Stream
 }
 
 /// There is no wire. Waits for an order as long as the keeper says; false when the session is to end.
-async fn wait_for_a_wire(session: &Session, patience: &mut Option<Pin<Box<Sleep>>>) -> bool {
+async fn wait_for_a_wire(session: &Arc<Session>, patience: &mut Option<Pin<Box<Sleep>>>) -> bool {
     let Some(keeper) = session.keeper() else { return !session.mailbox.refuse_orders() };
-    let patience = patience.get_or_insert_with(|| {
+    if patience.is_none() {
         session.set_waits_since(Some(now_milliseconds()));
         tracing::debug!(session = %session.jid(), "session.waits");
-        Box::pin(tokio::time::sleep(keeper.patience(session)))
-    });
+        *patience = Some(Box::pin(tokio::time::sleep(keeper.patience(session))));
+        Box::pin(session.host().tell(Event::SessionWaits(session.clone()))).await;
+    }
+    let Some(patience) = patience else { return true };
     while !session.mailbox.has_order() {
         tokio::select! {
             biased;
             // What comes for the session waits in its mailbox.
             () = session.mailbox.changed() => {}
-            () = &mut *patience => return !session.mailbox.refuse_orders(),
+            () = patience.as_mut() => return !session.mailbox.refuse_orders(),
         }
     }
     true
@@ -354,7 +356,7 @@ pub(crate) async fn keep(host: &Arc<Host>, mut parcel: Parcel) {
     let refusal = match parcel.stanza.what {
         // Whoever asks is told that there is nobody to answer (RFC 6120 §8.2.3).
         StanzaType::Iq(IqType::Get | IqType::Set) => Refusal::service_unavailable(),
-        what if arrival::may_be_rescued(what) => match arrival::rescue(host, &mut parcel).await {
+        what if arrival::may_be_rescued(what) => match arrival::rescue_late(host, &mut parcel).await {
             Ok(()) => return,
             Err(refusal) => refusal,
         },

@@ -17,6 +17,7 @@ use crate::handover;
 use crate::house::House;
 use crate::module::StartError;
 use crate::parcel::Parcel;
+use crate::questions::Questions;
 use crate::refusal::Refusal;
 use crate::session::{Circumstances, Saved, Session};
 use crate::stream_error::{StreamCondition, StreamError};
@@ -29,6 +30,7 @@ pub struct Host {
     house: Arc<House>,
     contracts: Contracts,
     catalogue: ArcSwap<Catalogue>,
+    questions: Questions,
     /// Domains that modules of this host serve, with the module's name.
     services: Mutex<Vec<(DomainPart, &'static str)>>,
 }
@@ -41,6 +43,7 @@ impl Host {
             house,
             contracts: Contracts::default(),
             catalogue: ArcSwap::default(),
+            questions: Questions::default(),
             services: Mutex::default(),
         })
     }
@@ -63,6 +66,11 @@ impl Host {
     /// What its modules offer each other.
     pub fn contracts(&self) -> &Contracts {
         &self.contracts
+    }
+
+    /// What it has asked others and nobody has answered yet.
+    pub fn questions(&self) -> &Questions {
+        &self.questions
     }
 
     /// Its modules.

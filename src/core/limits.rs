@@ -94,6 +94,10 @@ pub struct Limits {
     pub ban_time: Period,
     /// How many failed attempts to bind a session end a stream.
     pub bind_failures: Count,
+
+    /// How many questions of the server's own, to clients and to other services, may wait for their answers at a time,
+    /// for each host. What would be one more is not asked.
+    pub open_questions: Count,
 }
 
 impl Default for Limits {
@@ -131,6 +135,7 @@ impl Default for Limits {
             authentication_delay: Period::seconds(2),
             ban_time: Period::seconds(3600),
             bind_failures: Count::of(10),
+            open_questions: Count::of(20_000),
         }
     }
 }

@@ -173,6 +173,15 @@ impl Mailbox {
         self.inner.lock().bytes
     }
 
+    /// When the oldest stanza that waits was put in, in milliseconds since 1970.
+    pub fn waiting_since(&self) -> Option<i64> {
+        let inner = self.inner.lock();
+        inner.waiting.iter().find_map(|delivery| match delivery {
+            Delivery::Parcel(parcel) => Some(parcel.delivered_at),
+            _ => None,
+        })
+    }
+
     /// How many bytes fit in now; without end while nothing waits, because an empty mailbox takes everything.
     pub fn room(&self) -> usize {
         let inner = self.inner.lock();

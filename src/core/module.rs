@@ -15,6 +15,7 @@ use xmpp_parsers::disco::{DiscoInfoResult, Item};
 
 use crate::address::{BareJid, DomainPart};
 use crate::answers::{Answer, Request, Topic};
+use crate::commands::{Command, Order, Step};
 pub use crate::config::SettingsDescription;
 use crate::config::{Config, ConfigError};
 use crate::contracts::{Contract, Contracts};
@@ -23,6 +24,7 @@ use crate::events::{Event, Happening};
 use crate::host::Host;
 use crate::house::House;
 use crate::parcel::{Origin, Parcel};
+use crate::questions::Unanswered;
 use crate::refusal::Refusal;
 use crate::session::Session;
 use crate::stages::{Pass, Stage, Standing};
@@ -105,6 +107,8 @@ pub struct Manifest {
     pub identities: &'static [(Entity, Identity)],
     /// The namespaces of IQs it answers; one owner each.
     pub answers: &'static [Topic],
+    /// The commands that people can run with their clients; one owner each.
+    pub commands: &'static [Command],
     /// The stages it stands at.
     pub stages: &'static [Standing],
     /// The elements of a stream it takes.
@@ -134,6 +138,7 @@ impl Manifest {
         features: &[],
         identities: &[],
         answers: &[],
+        commands: &[],
         stages: &[],
         stream: &[],
         hears: &[],
@@ -156,6 +161,15 @@ pub trait Module: Send + Sync + 'static {
     async fn answer(&self, request: Request<'_>) -> Result<Answer, Refusal> {
         let _ = request;
         Err(Refusal::service_unavailable())
+    }
+
+    /// Carries out a step of one of its commands, for somebody who may run it.
+    ///
+    /// # Errors
+    /// Why the step is not taken; the command stays where it is.
+    async fn command(&self, order: Order<'_>) -> Result<Step, Refusal> {
+        let _ = order;
+        Err(Refusal::feature_not_implemented())
     }
 
     /// Looks at a parcel at one of its stages.
@@ -306,6 +320,22 @@ impl Context {
     /// Sends a stanza of the server's own. It begins at the router; refusals of IQs and messages come back to `from`.
     pub async fn send(&self, stanza: Stanza) {
         self.house().send(Parcel::new(stanza, Origin::House)).await;
+    }
+
+    /// Whether somebody may run the commands of the host, by the operator's configuration (`hosts.operators`) as it is now.
+    pub fn is_operator(&self, who: &BareJid) -> bool {
+        self.config().host(self.domain().as_str()).is_some_and(|host| host.operators.contains(who))
+    }
+
+    /// Asks somebody: an IQ of type get or set, from the host itself or the bare address of one of its accounts. Gives back
+    /// the result or the error that came from the very address that was asked.
+    ///
+    /// # Errors
+    /// Why there is none. Nothing was asked when too many questions are open.
+    pub async fn ask(&self, question: Stanza, patience: Duration) -> Result<Stanza, Unanswered> {
+        let most = self.config().limits.open_questions.get();
+        let waiting = self.host.questions().enter(&question, most)?;
+        waiting.answer(self.send(question), patience).await
     }
 
     /// Tells an event to everyone on this host who hears it.

@@ -75,8 +75,14 @@ pub(crate) fn hand_over(parcel: &mut Parcel) -> Parcel {
 async fn to_host(host: &Arc<Host>, parcel: &Parcel, to: &Jid) -> Result<(), Refusal> {
     match parcel.stanza.what {
         StanzaType::Iq(IqType::Get | IqType::Set) if to.resource().is_none() => answer(host, Scope::Host, parcel).await,
-        // Presence to a host has no meaning yet; results and errors answer nothing we have asked.
-        StanzaType::Presence(_) | StanzaType::Iq(IqType::Result | IqType::Error) => Ok(()),
+        StanzaType::Iq(IqType::Result | IqType::Error) => {
+            if to.resource().is_none() {
+                host.questions().settle(&parcel.stanza);
+            }
+            Ok(())
+        }
+        // Presence to a host has no meaning yet.
+        StanzaType::Presence(_) => Ok(()),
         _ => Err(Refusal::service_unavailable()),
     }
 }

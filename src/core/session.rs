@@ -361,6 +361,20 @@ impl Session {
         self.keeper.lock().is_some()
     }
 
+    /// When the oldest stanza came that its client has not shown to have received, in milliseconds since 1970. Without a
+    /// keeper nobody knows what was received, and only what waits to be written counts.
+    pub fn unacknowledged_since(&self) -> Option<i64> {
+        // What waits to be written is younger than what was written.
+        self.keeper().and_then(|keeper| keeper.unacknowledged_since()).or_else(|| self.mailbox.waiting_since())
+    }
+
+    /// Asks its client now what it has received, if it can be asked that.
+    pub fn ask_what_arrived(&self) {
+        if let Some(keeper) = self.keeper() {
+            keeper.ask(self);
+        }
+    }
+
     /// The keeper has room again, and the writer may go on.
     pub fn go_on(&self) {
         self.mailbox.wake();

@@ -25,8 +25,10 @@ pub enum Stage {
     Choose,
     /// Tell the recipient's other devices.
     CopyReceived,
-    /// Nobody is there: keep it, push it, else it is refused.
+    /// Nobody is there: keep it, else it is refused.
     Rescue,
+    /// It has arrived, in hands or in store. Is somebody away to be called to it? Nothing is turned back here.
+    Notice,
     /// Is the client asleep? May hold a parcel back, per session.
     Hold,
     /// Keep it until the client has acknowledged it, per session.
@@ -35,7 +37,7 @@ pub enum Stage {
 
 impl Stage {
     /// Every stage, in the order of the way.
-    pub const ALL: [Stage; 13] = [
+    pub const ALL: [Stage; 14] = [
         Stage::Vet,
         Stage::Stamp,
         Stage::SettleSent,
@@ -47,6 +49,7 @@ impl Stage {
         Stage::Choose,
         Stage::CopyReceived,
         Stage::Rescue,
+        Stage::Notice,
         Stage::Hold,
         Stage::Count,
     ];
@@ -65,6 +68,7 @@ impl Stage {
             Stage::Choose => "which devices?",
             Stage::CopyReceived => "tell the recipient's other devices",
             Stage::Rescue => "nobody there?",
+            Stage::Notice => "is somebody away to be called?",
             Stage::Hold => "is the client asleep?",
             Stage::Count => "keep until acknowledged",
         }

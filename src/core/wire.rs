@@ -44,6 +44,17 @@ pub trait Keeper: Send + Sync {
         true
     }
 
+    /// When the oldest stanza that the client has not acknowledged came, in milliseconds since 1970; none when it has
+    /// acknowledged everything.
+    fn unacknowledged_since(&self) -> Option<i64> {
+        None
+    }
+
+    /// Asks the client now what it has received, unless it owes an answer.
+    fn ask(&self, session: &Session) {
+        let _ = session;
+    }
+
     /// The wire is lost. How long the session waits for a new one.
     fn patience(&self, session: &Session) -> Duration;
 

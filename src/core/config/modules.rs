@@ -3,13 +3,16 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use jid::DomainPart;
+use jid::{BareJid, DomainPart};
 
 use super::describe::KnownModule;
 use super::error::{ConfigError, Origin, unknown};
 use super::tree::{self, Node, Step, Table, Value};
 use super::{HostConfig, reading};
 use crate::address;
+
+/// What may stand in a table of `[[hosts]]`.
+const HOST_KEYS: [&str; 3] = ["name", "operators", "modules"];
 
 /// Settings of modules by name.
 pub(super) type ModuleTables = BTreeMap<String, ModuleTable>;
@@ -92,8 +95,8 @@ fn read_host(
         _ => (None, &empty),
     };
     for entry in &table.entries {
-        if !["name", "modules"].contains(&entry.key.as_str()) {
-            let problem = unknown("key", &entry.key, ["name", "modules"]);
+        if !HOST_KEYS.contains(&entry.key.as_str()) {
+            let problem = unknown("key", &entry.key, HOST_KEYS);
             errors.push(ConfigError { origin: entry.origin.clone(), key: format!("{path}.{}", entry.key), problem });
         }
     }
@@ -101,6 +104,7 @@ fn read_host(
         Some(node) => (read_name(node), node.origin.clone()),
         None => (Err("the host has no name, write name = \"example.org\"".to_owned()), item.origin.clone()),
     };
+    let operators = table.get("operators").map_or_else(Vec::new, |node| read_operators(node, &path, errors));
     let own = raw_tables(table.get("modules"), &format!("{path}.modules"), known, errors);
     let modules = own.into_iter().map(|(module, own)| {
         let table = merged(common.get(&module), own, &module, &path, known, errors);
@@ -108,12 +112,34 @@ fn read_host(
     });
     let modules = modules.collect();
     match name {
-        Ok(name) => Some((HostConfig { name, modules }, origin)),
+        Ok(name) => Some((HostConfig { name, operators, modules }, origin)),
         Err(problem) => {
             errors.push(ConfigError { origin, key: format!("{path}.name"), problem });
             None
         }
     }
+}
+
+/// Whoever may run the commands of the host: bare JIDs.
+fn read_operators(node: &Node, host: &str, errors: &mut Vec<ConfigError>) -> Vec<BareJid> {
+    let parsed = parse_untyped(node);
+    let node = parsed.as_ref().unwrap_or(node);
+    let Ok(names) = reading::read::<Vec<String>>(node) else {
+        let problem = "expected a list of addresses, such as [\"admin@example.org\"]".to_owned();
+        errors.push(ConfigError { origin: node.origin.clone(), key: format!("{host}.operators"), problem });
+        return Vec::new();
+    };
+    let read = names.iter().enumerate().filter_map(|(index, name)| {
+        let problem = match address::read_bare(name) {
+            Ok(operator) if operator.node().is_some() => return Some(operator),
+            Ok(_) => format!("{name:?} is a domain, write the address of an account"),
+            Err(error) => format!("{name:?} is not the address of an account: {error}"),
+        };
+        let key = format!("{host}.operators[{index}]");
+        errors.push(ConfigError { origin: node.origin.clone(), key, problem });
+        None
+    });
+    read.collect()
 }
 
 fn read_name(node: &Node) -> Result<DomainPart, String> {

@@ -31,6 +31,10 @@ const HOSTS: &str = "\
 The domains this server speaks for, one `[[hosts]]` each. A client that names none is greeted by the first.";
 
 const HOST_MODULES: &str = "\
+People named as operators may run the commands that the host offers (XEP-0050), with their clients:
+
+    operators = [\"admin@example.org\"]
+
 Settings of a module for this host alone go below it and leave the other keys of the module as they are for all hosts:
 
     [hosts.modules.<name of the module>]";

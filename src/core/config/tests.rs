@@ -152,7 +152,7 @@ fn every_error_is_reported_at_once_with_its_line_and_key() {
     let expected = [
         "configuration:5:8: hosts[1].name: the host \"capulet.lit\" is there twice, first at configuration:2:8",
         "configuration:8:8: hosts[2].name: \"not a name\" is not the name of a domain: it contains ' '",
-        "configuration:9:1: hosts[2].colour: unknown key `colour`, known here: `name`, `modules`",
+        "configuration:9:1: hosts[2].colour: unknown key `colour`, known here: `name`, `operators`, `modules`",
         "configuration:10:16: hosts[2].modules.fligth: unknown module `fligth`, did you mean `flight`?",
         "configuration:13:8: listen.c2s[0]: \"localhost:5222\" is not an address to listen on, write an IP address and a port such \
          as \"127.0.0.1:5222\" or \"[::]:5222\"",
@@ -213,6 +213,26 @@ fn hosts_keep_their_order_and_may_be_plain_names() {
     assert_eq!(errors_of("[hosts]\nname = 'a.lit'").len(), 1);
     for name in ["", "a/b", "a@b", "a b", "a:5222"] {
         assert_eq!(errors_of(&format!("hosts = [{name:?}]")).len(), 1, "{name:?}");
+    }
+}
+
+#[test]
+fn operators_are_accounts_and_named_for_each_host() {
+    let config = Config::from_text(
+        "[[hosts]]\nname = 'capulet.lit'\noperators = ['Nurse@Capulet.lit', 'friar@verona.lit']\n[[hosts]]\nname = 'verona.lit'",
+        &[],
+    );
+    let operators: Vec<Vec<String>> =
+        config.unwrap().hosts.iter().map(|host| host.operators.iter().map(ToString::to_string).collect()).collect();
+    assert_eq!(operators, [vec!["nurse@capulet.lit", "friar@verona.lit"], vec![]]);
+    for (wrong, said) in [
+        ("['capulet.lit']", "hosts[0].operators[0]: \"capulet.lit\" is a domain, write the address of an account"),
+        ("['nurse@capulet.lit/x']", "hosts[0].operators[0]: \"nurse@capulet.lit/x\" is not the address of an account"),
+        ("'nurse@capulet.lit'", "hosts[0].operators: expected a list of addresses"),
+    ] {
+        let error =
+            Config::from_text(&format!("[[hosts]]\nname = 'capulet.lit'\noperators = {wrong}"), &[]).unwrap_err();
+        assert!(error[0].to_string().contains(said), "{}", error[0]);
     }
 }
 

@@ -11,13 +11,14 @@ use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use waxwing_core::address::{BareJid, NodeRef, ResourcePart};
 use waxwing_core::answers::{Answer, Request, Topic};
+use waxwing_core::commands::{Command, Who};
 use waxwing_core::config::Config;
 use waxwing_core::contracts::{AccountError, Accounts, Contract};
 use waxwing_core::credentials::{Hash, ScramKeys};
 use waxwing_core::departure::depart;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::house::{AssembleError, House};
-use waxwing_core::module::{Context, Manifest, Module, Plan};
+use waxwing_core::module::{Context, Entity, Manifest, Module, Plan};
 use waxwing_core::parcel::Parcel;
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, Session};
@@ -163,11 +164,24 @@ static FIRST: Manifest = Manifest {
 };
 static SECOND: Manifest = Manifest {
     name: "second",
-    stages: &[Standing::messages(Stage::Guard), Standing::messages(Stage::Rescue), Standing::presence(Stage::Vet)],
+    stages: &[
+        Standing::messages(Stage::Guard),
+        Standing::messages(Stage::Rescue),
+        Standing::messages(Stage::Notice),
+        Standing::presence(Stage::Vet),
+    ],
+    commands: &[PICK_BERRIES],
     needs: &[Contract::Accounts],
     ..Manifest::EMPTY
 };
-static THIEF: Manifest = Manifest { name: "thief", answers: &[Topic::account("urn:test:question")], ..Manifest::EMPTY };
+static THIEF: Manifest = Manifest {
+    name: "thief",
+    answers: &[Topic::account("urn:test:question")],
+    commands: &[PICK_BERRIES],
+    ..Manifest::EMPTY
+};
+const PICK_BERRIES: Command =
+    Command { entity: Entity::Host, node: "urn:test:berries", name: "Pick berries", who: Who::Operators };
 
 const FIRST_PLAN: Plan = Plan {
     manifest: &FIRST,
@@ -223,7 +237,9 @@ async fn a_message_passes_every_stage_in_order_and_modules_stand_as_listed() {
     juliet
         .wait_for("<message from='romeo@way.test/orchard' to='juliet@way.test/balcony' id='m1'><body>hi</body>")
         .await;
-    let stages: Vec<String> = seen("way.test").into_iter().filter(|what| !what.contains("hears")).collect();
+    let mut stages: Vec<String> = seen("way.test").into_iter().filter(|what| !what.contains("hears")).collect();
+    // The writer works beside.
+    stages.sort_by_key(|what| what.ends_with("Hold") || what.ends_with("Count"));
     assert_eq!(
         stages,
         [
@@ -237,6 +253,7 @@ async fn a_message_passes_every_stage_in_order_and_modules_stand_as_listed() {
             "first ArchiveReceived",
             "first Choose",
             "first CopyReceived",
+            "second Notice",
             "first Hold",
             "first Count",
         ]
@@ -311,7 +328,10 @@ async fn what_a_session_could_not_be_given_goes_forward_to_rescue() {
     to_older.wait_for("closed: conflict").await;
     assert!(older.has_ended());
     say(&romeo, "<message to='juliet@rescue.test/gone' type='chat' id='x'/>").await;
-    assert!(seen("rescue.test").contains(&"second Rescue".to_owned()));
+    assert_eq!(seen("rescue.test").last().unwrap(), "second Rescue", "what is refused calls nobody");
+    let kept = "<message to='juliet@rescue.test/gone' type='chat' id='y'><subject>Rescue takes</subject></message>";
+    say(&romeo, kept).await;
+    assert_eq!(seen("rescue.test").last().unwrap(), "second Notice");
     assert_eq!(house.directory().count(), 2);
     house.shut_down(Duration::from_secs(5)).await;
     assert_eq!(house.directory().count(), 0);
@@ -336,12 +356,15 @@ async fn a_session_begins_when_everyone_knows_that_the_one_before_it_is_over() {
 async fn clashes_and_missing_contracts_refuse_to_start() {
     let error = house("clash.test", &[FIRST_PLAN, THIEF_PLAN]).await.err().expect("two owners").to_string();
     assert!(error.contains("first and thief both own Account urn:test:question"), "{error}");
+    let error =
+        house("clash.test", &[FIRST_PLAN, SECOND_PLAN, THIEF_PLAN]).await.err().expect("two owners").to_string();
+    assert!(error.contains("second and thief both own the command urn:test:berries of Host"), "{error}");
     let error = house("missing.test", &[SECOND_PLAN]).await.err().expect("no accounts").to_string();
     assert!(error.contains("second needs the contract Accounts"), "{error}");
 }
 
 #[test]
 fn a_module_is_called_for_the_kinds_it_names() {
-    assert_eq!(SECOND.stages[2].kinds, [Kind::Presence]);
+    assert_eq!(SECOND.stages[3].kinds, [Kind::Presence]);
     assert_eq!(Standing::all(Stage::Vet).kinds.len(), 3);
 }
