@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{self, BareJid};
 use waxwing_core::answers::{Request, Scope};
 use waxwing_core::archive::{Archive, Found};
 use waxwing_core::parcel::{ForThisSession, Origin, Parcel};
@@ -67,7 +67,7 @@ async fn bring(rooms: &Rooms, origin: &Origin, message: Stanza) -> Result<(), Re
 /// Whether a question is for what somebody said whose real address it names: messages from a time when the room showed
 /// addresses would be found by it.
 fn asks_for_somebody(request: &Stanza, room: &BareJid) -> bool {
-    let is_other = |value: Child<'_>| Jid::new(&value.text()).is_ok_and(|with| with.to_bare() != *room);
+    let is_other = |value: Child<'_>| address::read(&value.text()).is_ok_and(|with| with.to_bare() != *room);
     let forms = request.payloads().flat_map(|query| query.children()).filter(|child| child.namespace() == FORM);
     let fields =
         forms.flat_map(|form| form.children()).filter(|field| field.attribute("var").as_deref() == Some("with"));

@@ -59,7 +59,9 @@ pub fn message_payloads<'a>(message: &'a Stanza, room: &Jid) -> impl Iterator<It
     let room = room.clone();
     let of_room = move |address: Option<std::borrow::Cow<'_, str>>| {
         // An address that cannot be read is nobody's.
-        address.is_none_or(|address| Jid::new(&address).map_or(true, |address| address.domain() == room.domain()))
+        address.is_none_or(|address| {
+            waxwing_core::address::read(&address).map_or(true, |address| address.domain() == room.domain())
+        })
     };
     message.payloads().filter(move |payload| match (payload.namespace(), payload.name()) {
         (namespaces::STANZA_IDS, "stanza-id") => !of_room(payload.attribute("by")),

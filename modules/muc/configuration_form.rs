@@ -283,7 +283,7 @@ fn addresses(form: &Form, name: &str) -> Result<Option<Vec<BareJid>>, Refusal> {
     let Some(values) = form.values(name) else { return Ok(None) };
     let lines = values.iter().flat_map(|value| value.lines()).map(str::trim).filter(|line| !line.is_empty());
     let jids = lines.map(|line| {
-        let jid = waxwing_core::address::Jid::new(line).map_err(|_| not_acceptable(name))?;
+        let jid = waxwing_core::address::read(line).map_err(|_| not_acceptable(name))?;
         Ok(jid.to_bare())
     });
     jids.collect::<Result<Vec<BareJid>, Refusal>>().map(Some)

@@ -1,7 +1,7 @@
 //! Who is mentioned in a message (XEP-0372, XEP-0513), and who may mention whom (XEP-0513 §3.6).
 
 use serde::{Deserialize, Serialize};
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{self, BareJid};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::Stanza;
 use waxwing_core::xml::Writer;
@@ -146,7 +146,7 @@ impl Mentioned {
                     mentioned.occupant_ids.extend(payload.attribute("occupantid").map(|id| id.into_owned()));
                     let uri = payload.attribute("uri").and_then(|uri| Some(uri.strip_prefix("xmpp:")?.to_owned()));
                     let jid = payload.attribute("jid").map(|jid| jid.into_owned()).or(uri);
-                    let jid = jid.and_then(|jid| Jid::new(jid.split('?').next()?).ok());
+                    let jid = jid.and_then(|jid| address::read(jid.split('?').next()?).ok());
                     mentioned.addresses.extend(jid.map(|jid| jid.to_bare()));
                 }
                 None => {}

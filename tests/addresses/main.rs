@@ -265,27 +265,39 @@ async fn c107_resources_are_taken_as_they_are() {
 }
 
 #[tokio::test]
-async fn c107_what_unicode_3_2_did_not_know_is_refused_in_good_order() {
-    // Here the profiles differ: resourceprep refuses code points that were unassigned in 2002, most emoji among them, and
-    // RFC 7622 takes them. The row wants them taken; the preparation we share with the `jid` crate does not.
+async fn c107_what_unicode_3_2_did_not_know_is_taken_too() {
+    // RFC 6122 knows the Unicode of 2002. Younger letters and signs, most emoji among them, stay as they are.
     let scene = SERVER.scene().await;
-    let mut juliet = scene.online("juliet/balcony").await;
-    let mut romeo = scene.logged_in("romeo").await;
-    for resource in ["\u{1F99C}", "phone \u{1F4F1}"] {
-        romeo
-            .send(format!(
-                "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>{resource}</resource></bind></iq>"
-            ))
-            .await;
-        romeo.expect("<iq type='error' id='b' {…}>{error:modify:bad-request}{…}</iq>").await;
+    let mut romeo = scene.session("romeo/orchard").await;
+    for (resource, form) in [
+        ("\u{1F99C}", "\u{1F99C}"),
+        ("phone \u{1F4F1}", "phone \u{1F4F1}"),
+        ("\u{1F9D9}\u{1F3FD}\u{200D}\u{2640}\u{FE0F}", "\u{1F9D9}\u{1F3FD}\u{2640}"),
+        ("\u{1F600}e\u{301}", "\u{1F600}\u{E9}"),
+    ] {
+        let mut client = scene.logged_in("juliet").await;
+        let jid = client.bind(resource).await;
+        assert_eq!(jid, format!("{}/{form}", scene.jid("juliet")));
+        client.send("<presence/>").await;
+        client.drain().await;
+        for to in [resource, form] {
+            reaches(&mut romeo, &mut client, &format!("{}/{to}", scene.jid("juliet")), &jid).await;
+        }
+        client.send("</stream:stream>").await;
+        client.expect_end().await;
     }
-    romeo.bind("orchard").await;
-    is_malformed(&mut romeo, &scene.jid("juliet/\u{1F99C}")).await;
-    // In everything that is no address they are letters like any other.
-    romeo.send("<message to='{juliet}' type='chat'><body>\u{1F99C}</body></message>").await;
-    juliet
-        .expect("<message to='{juliet}' from='{romeo/orchard}' type='chat'><body>\u{1F99C}</body>{…}</message>")
+    // What cannot be seen is refused, whenever it came to be; and an account has a name of letters.
+    for bad in ["juliet/a\u{2066}b", "juliet/\u{E0067}", "juliet/\u{202E}x"] {
+        is_malformed(&mut romeo, &scene.jid(bad)).await;
+    }
+    is_malformed(&mut romeo, &format!("\u{1F99C}@{}", scene.host())).await;
+    let mut client = scene.logged_in("mercutio").await;
+    client
+        .send(
+            "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>a\u{2066}b</resource></bind></iq>",
+        )
         .await;
+    client.expect("<iq type='error' id='b' {…}>{error:modify:bad-request}{…}</iq>").await;
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! Requests about roles and affiliations: the lists, and changes to them (XEP-0045 §8.5, §9.2, §9.5, §9.8, §10.5, §10.8).
 
-use waxwing_core::address::{BareJid, Jid, ResourcePart};
+use waxwing_core::address::{self, BareJid, Jid, ResourcePart};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::Stanza;
 use waxwing_core::xml::{Child, Writer};
@@ -148,7 +148,7 @@ impl Room {
             |nick: &str| ResourcePart::new(nick).map(|nick| nick.into_owned()).map_err(|_| Refusal::jid_malformed());
         let address = match item.attribute("jid") {
             // §10.3: a full address stands for its account.
-            Some(jid) => Jid::new(&jid).map_err(|_| Refusal::jid_malformed())?.to_bare(),
+            Some(jid) => address::read(&jid).map_err(|_| Refusal::jid_malformed())?.to_bare(),
             // Somebody in the room may be meant by his nickname: in a semi-anonymous room nobody else knows more.
             None => {
                 let nick = nick

@@ -16,7 +16,7 @@ impl Room {
     /// Destroys the room; `wish` says where to go instead and why.
     pub(super) fn destroy(&mut self, wish: Option<Child<'_>>, effects: &mut Effects) {
         let venue = wish.and_then(|wish| wish.attribute("jid"));
-        let venue = venue.and_then(|venue| waxwing_core::address::Jid::new(&venue).ok());
+        let venue = venue.and_then(|venue| waxwing_core::address::read(&venue).ok());
         let text = |name: &str| {
             let text = wish?.child(OWNER, name)?.text().into_owned();
             (!text.is_empty() && text.len() <= MOST_TEXT).then_some(text)

@@ -1,6 +1,6 @@
 //! Ad-hoc commands with which hats are made and handed out (XEP-0317 §3.2 to §3.7, XEP-0050).
 
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{self, BareJid, Jid};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::Stanza;
 use waxwing_core::xml::{Child, Writer};
@@ -177,7 +177,7 @@ impl Room {
             hats.remove(&uri);
             return Ok(wearers);
         }
-        let jid = text(JID)?.and_then(|jid| Jid::new(&jid).ok()).ok_or_else(|| not_acceptable(JID))?.to_bare();
+        let jid = text(JID)?.and_then(|jid| address::read(&jid).ok()).ok_or_else(|| not_acceptable(JID))?.to_bare();
         let is_done = match command {
             Command::Assign => hats.assign(jid.clone(), &uri),
             _ => hats.unassign(&jid, &uri),

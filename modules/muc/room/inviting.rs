@@ -1,6 +1,6 @@
 //! Invitations that the room passes on, and their refusal (XEP-0045 §7.8.2).
 
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{self, BareJid, Jid};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::{MessageType, Stanza};
 use waxwing_core::xml::Child;
@@ -32,7 +32,7 @@ impl Room {
         self.check_inviter(from, &account)?;
         let mut invitations = Vec::new();
         for invite in x.children().filter(|child| child.namespace() == USER && child.name() == "invite") {
-            let to = invite.attribute("to").and_then(|to| Jid::new(&to).ok());
+            let to = invite.attribute("to").and_then(|to| address::read(&to).ok());
             let Some(to) = to else { return Err(Refusal::jid_malformed().saying("an invitation needs an address")) };
             if self.affiliation(&to.to_bare()) == Affiliation::Outcast {
                 return Err(Refusal::not_acceptable().saying(format!("{} is banned from this room", to.to_bare())));
@@ -131,7 +131,7 @@ impl Room {
         now: Moment,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let inviter = decline.attribute("to").and_then(|to| Jid::new(&to).ok());
+        let inviter = decline.attribute("to").and_then(|to| address::read(&to).ok());
         let Some(inviter) = inviter else { return Err(Refusal::jid_malformed()) };
         self.charge_presence(&from.to_bare(), now)?;
         let is_here = inviter.to_bare() == self.address;

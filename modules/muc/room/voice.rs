@@ -1,6 +1,6 @@
 //! Asking for voice (XEP-0045 §7.13), and being given it (§8.6).
 
-use waxwing_core::address::{Jid, ResourcePart};
+use waxwing_core::address::{self, Jid, ResourcePart};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::MessageType;
 
@@ -63,7 +63,7 @@ impl Room {
         // Meanwhile somebody else may have the nickname.
         let is_same = form
             .text("muc#jid")
-            .and_then(|jid| Jid::new(jid).ok())
+            .and_then(|jid| address::read(jid).ok())
             .is_none_or(|jid| asked.is_some_and(|asked| asked.account == jid.to_bare()));
         let (Some(nick), Some(asked), true) = (&nick, asked, is_same) else {
             return Err(Refusal::item_not_found().saying("whoever asked is not in the room any more"));
