@@ -35,12 +35,20 @@ pub fn banner(server: &Server, configuration: &str) -> String {
     let hosts: Vec<&str> = config.hosts.iter().map(|host| host.name.as_str()).collect();
     let mut text = format!("Waxwing {} serves {}\n", env!("CARGO_PKG_VERSION"), hosts.join(", "));
     let _ = writeln!(text, "  {configuration}");
-    for (service, title) in [(Service::Clients, "clients, STARTTLS"), (Service::ClientsTls, "clients, direct TLS")] {
+    let titles = [
+        (Service::Clients, "clients, STARTTLS", ""),
+        (Service::ClientsTls, "clients, direct TLS", ""),
+        (Service::AllTls, "clients and web, TLS", ""),
+        (Service::Web, "web", "http://"),
+        (Service::WebTls, "web, TLS", "https://"),
+        (Service::Health, "health and figures", "http://"),
+    ];
+    for (service, title, scheme) in titles {
         let addresses: Vec<String> = server
             .addresses()
             .iter()
             .filter(|(of, _)| *of == service)
-            .map(|(_, address)| address.to_string())
+            .map(|(_, address)| format!("{scheme}{address}"))
             .collect();
         if !addresses.is_empty() {
             let _ = writeln!(text, "  {title}: {}", addresses.join(", "));

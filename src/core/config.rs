@@ -16,6 +16,7 @@ mod sections;
 mod tests;
 mod tree;
 pub mod units;
+mod web;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
@@ -32,6 +33,7 @@ pub use secret::Secret;
 pub use sections::{Auth, Listen, Log, LogFormat, MECHANISMS, Tls};
 pub use units::{ByteRate, ByteSize, Count, Period, Rate};
 pub use waxwing_storage::Settings as Storage;
+pub use web::{ForwardedHeader, Networks, Web};
 
 use modules::{ModuleTable, ModuleTables};
 use tree::{Step, Table};
@@ -40,7 +42,7 @@ use tree::{Step, Table};
 const LARGEST_FILE: u64 = 1024 * 1024;
 
 /// Everything that may stand at the beginning of a key.
-const SECTIONS: [&str; 8] = ["hosts", "listen", "storage", "tls", "limits", "auth", "log", "modules"];
+const SECTIONS: [&str; 9] = ["hosts", "listen", "http", "storage", "tls", "limits", "auth", "log", "modules"];
 
 /// Everything the operator decided, checked and complete. Shared as `Arc<Config>` and replaced whole on a reload.
 #[derive(Debug, Clone)]
@@ -49,6 +51,8 @@ pub struct Config {
     pub hosts: Vec<HostConfig>,
     /// Where it listens.
     pub listen: Listen,
+    /// What the web listeners do.
+    pub http: Web,
     /// Where it keeps what must last.
     pub storage: Storage,
     /// Certificates and versions of TLS.
@@ -91,6 +95,7 @@ impl Default for Config {
         Self {
             hosts: default_hosts(),
             listen: Listen::default(),
+            http: Web::default(),
             storage: Storage::default(),
             tls: Tls::default(),
             limits: Limits::default(),
@@ -146,13 +151,14 @@ impl Config {
         let mut reader = Sections { root: &mut root, errors: &mut errors };
         let (listen, storage, tls) = (reader.read("listen"), reader.read("storage"), reader.read("tls"));
         let (limits, auth, log) = (reader.read("limits"), reader.read("auth"), reader.read("log"));
+        let http = reader.read("http");
         let modules = modules::read_common(root.get("modules"), known, &mut errors);
         let hosts = match root.get("hosts") {
             Some(node) => modules::read_hosts(node, &modules, known, &mut errors),
             None => default_hosts(),
         };
 
-        let config = Self { hosts, listen, storage, tls, limits, auth, log, modules };
+        let config = Self { hosts, listen, http, storage, tls, limits, auth, log, modules };
         checks::check(&config, &root, &mut errors);
         match errors.is_empty() {
             true => Ok((config, warnings)),

@@ -35,6 +35,7 @@ pub async fn depart(session: &Arc<Session>, wire_number: u32, element: Element) 
     match Stanza::read(element) {
         None => return Err(StreamCondition::UnsupportedStanzaType.into()),
         Some(Ok(stanza)) => {
+            session.host().house().metrics().received(&stanza);
             let mut parcel = Parcel::new(stanza, Origin::Session(session.clone()));
             match leave(session, &mut parcel).await {
                 // From here on the router answers for refusals.

@@ -40,6 +40,7 @@ thread_local! {
 pub(crate) fn start(session: Arc<Session>, wire: Option<Box<dyn Wire>>) {
     let house = session.host().house().clone();
     let number = session.wire_number();
+    house.metrics().sessions(session.circumstances().transport).inc();
     house.tasks().spawn(async move {
         let (attached, farewell) = write(&session, wire.map(|wire| Attached { wire, number })).await;
         let wire = attached.map(|attached| attached.wire);
@@ -90,7 +91,7 @@ async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Optio
             Some(Order::Attach { number, mut wire, greeting }) => {
                 wire.write(&greeting);
                 for parcel in session.keeper().map(|keeper| keeper.again()).unwrap_or_default() {
-                    encode(&parcel, &mut *wire);
+                    encode(session, &parcel, &mut *wire);
                 }
                 if let Some(old) = attached.replace(Attached { wire, number }) {
                     say_goodbye(session, old.wire, Some(replaced()));
@@ -182,7 +183,7 @@ async fn fill(session: &Arc<Session>, wire: &mut dyn Wire, number: u32) -> bool 
                     if session.has_note::<Held>() {
                         written += Box::pin(let_go(session, &catalogue, wire, Held::going)).await;
                     }
-                    written += count(&catalogue, &mut parcel, wire).await;
+                    written += count(session, &catalogue, &mut parcel, wire).await;
                 }
             }
         }
@@ -200,18 +201,19 @@ async fn let_go(
     let mut written = 1;
     for mut parcel in session.with_note(going) {
         parcel.recipients.push(session.clone());
-        written += count(catalogue, &mut parcel, wire).await;
+        written += count(session, catalogue, &mut parcel, wire).await;
     }
     written
 }
 
 /// Leads a stanza past Count to the wire; how many bytes it took.
-async fn count(catalogue: &Catalogue, parcel: &mut Parcel, wire: &mut dyn Wire) -> usize {
-    if catalogue.pass(Stage::Count, parcel).await == Ok(Pass::Taken) { 1 } else { encode(parcel, wire) }
+async fn count(session: &Session, catalogue: &Catalogue, parcel: &mut Parcel, wire: &mut dyn Wire) -> usize {
+    if catalogue.pass(Stage::Count, parcel).await == Ok(Pass::Taken) { 1 } else { encode(session, parcel, wire) }
 }
 
 /// Encodes a stanza and gives it to the wire; how many bytes it took.
-fn encode(parcel: &Parcel, wire: &mut dyn Wire) -> usize {
+fn encode(session: &Session, parcel: &Parcel, wire: &mut dyn Wire) -> usize {
+    session.host().house().metrics().delivered(&parcel.stanza);
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.clear();
         let namespace = (wire.framing() == Framing::Standalone).then_some(namespaces::CLIENT);
@@ -290,7 +292,7 @@ async fn end(
                 keep(&host, *parcel).await;
             }
             (Delivery::Parcel(parcel), Some(wire)) => {
-                encode(&parcel, wire);
+                encode(session, &parcel, wire);
             }
             (Delivery::Parcel(parcel), None) => keep(&host, *parcel).await,
             (Delivery::Element(..) | Delivery::Keeper(..) | Delivery::LetGo, _) => {}
@@ -320,6 +322,7 @@ impl<'a> Leaving<'a> {
 impl Drop for Leaving<'_> {
     fn drop(&mut self) {
         self.0.mark_ended();
+        self.0.host().house().metrics().sessions(self.0.circumstances().transport).dec();
         self.0.host().house().directory().gone(self.0);
     }
 }

@@ -19,6 +19,8 @@ use crate::events::Event;
 use crate::fabric::{Alone, Fabric};
 use crate::fault::Fault;
 use crate::host::Host;
+use crate::http::Routes;
+use crate::metrics::Metrics;
 use crate::module::{Context, Module, Plan, StartError};
 use crate::parcel::Parcel;
 use crate::router;
@@ -77,6 +79,8 @@ pub struct House {
     ids: IdMaker,
     hosts: ArcSwap<Vec<Arc<Host>>>,
     claims: RwLock<Claims>,
+    routes: Routes,
+    metrics: Metrics,
     tasks: TaskTracker,
     stopped: CancellationToken,
     started: std::time::Instant,
@@ -100,6 +104,8 @@ impl House {
             ids: IdMaker::new(0),
             hosts: ArcSwap::default(),
             claims: RwLock::default(),
+            routes: Routes::default(),
+            metrics: Metrics::default(),
             tasks: TaskTracker::new(),
             stopped: CancellationToken::new(),
             started: std::time::Instant::now(),
@@ -195,6 +201,16 @@ impl House {
         let row = self.database.fetch_optional(select, values![name]).await.map_err(Fault::new)?;
         let row = row.ok_or_else(|| Fault::new("a secret was written and is not there"))?;
         row.bytes(0).map_err(Fault::new)
+    }
+
+    /// What the web listeners serve.
+    pub fn routes(&self) -> &Routes {
+        &self.routes
+    }
+
+    /// The figures of this process.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// Tasks that end with the house.
@@ -295,6 +311,7 @@ impl House {
         for host in self.hosts.load().iter() {
             host.set_catalogue(Catalogue::default());
         }
+        self.routes.clear();
         self.database.close().await;
         self.hosts.store(Arc::default());
     }

@@ -23,6 +23,8 @@ use crate::directory::Directory;
 use crate::events::{Event, Happening};
 use crate::host::Host;
 use crate::house::House;
+use crate::http::Route;
+use crate::metrics::{Counter, Gauge, Histogram};
 use crate::parcel::{Origin, Parcel};
 use crate::questions::Unanswered;
 use crate::refusal::Refusal;
@@ -315,6 +317,38 @@ impl Context {
     /// When it is not a domain, or another module or host has it.
     pub fn serve(&self, domain: &str) -> Result<DomainPart, StartError> {
         self.host.serve(domain, self.module)
+    }
+
+    /// Serves a path of the web on this host.
+    ///
+    /// # Errors
+    /// When the path is taken.
+    pub fn route(&self, route: Route) -> Result<(), StartError> {
+        let path = route.path.clone();
+        match self.house().routes().add(self.domain(), route) {
+            true => Ok(()),
+            false => Err(StartError::Other(format!("{path} is served by another module"))),
+        }
+    }
+
+    /// A counter of this host, by a name for the figures (`/metrics`) that begins with the module's. Keep it.
+    pub fn counter(&self, name: &'static str, about: &'static str) -> Counter {
+        self.house().metrics().counter(name, about, &[("host", self.domain().as_str())])
+    }
+
+    /// As [`Context::counter`], a figure that goes up and down.
+    pub fn gauge(&self, name: &'static str, about: &'static str) -> Gauge {
+        self.house().metrics().gauge(name, about, &[("host", self.domain().as_str())])
+    }
+
+    /// As [`Context::counter`], how long something takes, in seconds.
+    pub fn seconds(&self, name: &'static str, about: &'static str) -> Histogram {
+        self.house().metrics().seconds(name, about, &[("host", self.domain().as_str())])
+    }
+
+    /// A peer has reached a limit of the configuration: this key of it.
+    pub fn limit_hit(&self, limit: &'static str) {
+        self.house().metrics().limit_hit(limit);
     }
 
     /// Sends a stanza of the server's own. It begins at the router; refusals of IQs and messages come back to `from`.

@@ -268,6 +268,7 @@ impl Session {
 
     fn end_slow_reader(&self) {
         tracing::info!(session = %self.jid, "session.slow_reader");
+        self.host.house().metrics().limit_hit("send_buffer_bytes");
         self.end(Some(StreamError::saying(
             StreamCondition::PolicyViolation,
             "the stream is closed because too much waits to be read",

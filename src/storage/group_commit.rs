@@ -17,6 +17,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout_at};
 
+use crate::figures::{WaitingRow, figures};
 use crate::settings::{LONGEST, duration};
 use crate::{Database, Engine, StorageError};
 
@@ -113,6 +114,7 @@ struct Ticket {
     decided: oneshot::Sender<Result<(), StorageError>>,
     deadline: Instant,
     _room: OwnedSemaphorePermit,
+    _counted: WaitingRow,
 }
 
 /// The promise that a row which was taken will be written or refused; await it to learn which. Dropping it does not
@@ -201,7 +203,7 @@ impl<T: Send + Sync + 'static> GroupCommit<T> {
         };
         let (room, place) = timeout_at(deadline.into(), place).await.unwrap_or_else(|_| Err(full()))?;
         let (decided, receipt) = oneshot::channel();
-        place.send(Waiting { row, ticket: Ticket { decided, deadline, _room: room } });
+        place.send(Waiting { row, ticket: Ticket { decided, deadline, _room: room, _counted: WaitingRow::begin() } });
         Ok(Receipt(receipt))
     }
 
@@ -260,8 +262,10 @@ impl<T: Send + Sync + 'static, B: Batch<T>> Writer<T, B> {
             if piece.rows.is_empty() {
                 continue;
             }
+            let began = Instant::now();
             let attempt = AssertUnwindSafe(self.batch.write(&self.database, &piece.rows)).catch_unwind().await;
             let result = attempt.unwrap_or_else(|_| Err(StorageError::Other("writing the batch panicked".to_owned())));
+            figures().commit_seconds.observe(began.elapsed().as_secs_f64());
             match result {
                 Ok(()) => piece.decide(&Ok(())),
                 Err(error) if error.is_unavailable() && self.batch.is_repeatable() => {
@@ -323,6 +327,9 @@ impl<T> Piece<T> {
 
 impl Ticket {
     fn decide(self, result: Result<(), StorageError>) {
+        if result.is_err() {
+            figures().refused_rows.inc();
+        }
         // Whoever no longer listens does not need to know.
         let _ = self.decided.send(result);
     }

@@ -27,6 +27,7 @@
 mod breaker;
 mod database;
 mod error;
+mod figures;
 mod group_commit;
 mod lease;
 mod migrations;
@@ -40,6 +41,7 @@ mod value;
 
 pub use database::{Database, Transaction};
 pub use error::StorageError;
+pub use figures::{Figures, figures};
 pub use group_commit::{Batch, GroupCommit, GroupCommitSettings, Receipt};
 pub use migrations::{AppliedMigration, Migration, Migrations};
 pub use postgres::Postgres;

@@ -38,6 +38,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, direct_tls: bo
             Err(error) => return tracing::debug!(%error, "stream.tls_failed"),
         };
     }
+    begin(shared, connection, direct_tls, admission).await;
+}
+
+/// Serves a connection on which the client may speak now.
+pub(crate) async fn begin(shared: Arc<Shared>, connection: Connection, direct_tls: bool, admission: Admission) {
     let mut negotiation = Negotiation { shared, admission, host: None, claimed: None, direct_tls };
     // The future of the negotiation is large and short-lived: it is in a box, and the reader goes on without it.
     match Box::pin(negotiation.login(connection)).await {

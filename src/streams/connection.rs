@@ -78,6 +78,12 @@ impl Connection {
         }
     }
 
+    /// The same connection, of which this was read already.
+    pub(crate) fn after(mut self, input: BytesMut) -> Connection {
+        self.input = input;
+        self
+    }
+
     /// From here on the client has logged in: other limits and another deadline hold, and the stream begins anew.
     pub(crate) fn authenticated(&mut self, limits: &Limits) {
         self.scanner.set_limits(scanner_limits(limits, true));

@@ -15,6 +15,7 @@ mod reading;
 pub mod sasl;
 mod tcp_wire;
 pub mod tls;
+mod web;
 
 pub use listeners::{ListenError, Listeners, Service};
 pub use module::PLAN;

@@ -1,21 +1,23 @@
 //! Listeners: sockets that wait for clients, how fast they let them in, and what all streams share.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
+use waxwing_core::config::Listen;
 use waxwing_core::fault::Fault;
 use waxwing_core::house::House;
 
 use crate::bucket::Bucket;
 use crate::certificates::Certificates;
 use crate::client;
-use crate::gate::Gate;
+use crate::gate::{Gate, TurnedAway};
 use crate::sasl::{Decoy, Mechanism};
 use crate::tls::{TlsConfiguration, TlsError, TlsOptions};
+use crate::web;
 
 /// What is spoken at a listener.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +26,14 @@ pub enum Service {
     Clients,
     /// Clients that begin with TLS (`[listen] c2s_tls`).
     ClientsTls,
+    /// The web in the clear (`[listen] http`).
+    Web,
+    /// The web over TLS (`[listen] https`).
+    WebTls,
+    /// Everything that begins with TLS (`[listen] all_tls`).
+    AllTls,
+    /// Health and figures (`[listen] health`).
+    Health,
 }
 
 /// Why nothing can listen.
@@ -43,6 +53,9 @@ pub enum ListenError {
     /// The secret that all logins need cannot be read.
     #[error("the server's secret cannot be read from the database: {0}")]
     Secret(Fault),
+    /// A module serves what streams serve themselves.
+    #[error("{0} is served by a module, and streams need it for themselves")]
+    Route(String),
 }
 
 /// What all streams of a process share.
@@ -51,9 +64,23 @@ pub(crate) struct Shared {
     pub(crate) gate: Arc<Gate>,
     pub(crate) start_tls: TlsConfiguration,
     pub(crate) direct_tls: TlsConfiguration,
+    pub(crate) web_tls: TlsConfiguration,
+    pub(crate) all_tls: TlsConfiguration,
     pub(crate) decoy: Arc<Decoy>,
     pub(crate) mechanisms: Vec<Mechanism>,
     pub(crate) stopping: CancellationToken,
+}
+
+impl Shared {
+    /// A connection is not let in.
+    pub(crate) fn turned_away(&self, peer: IpAddr, reason: TurnedAway) {
+        tracing::debug!(%peer, %reason, "listener.turned_away");
+        self.house.metrics().limit_hit(match reason {
+            TurnedAway::Banned => "authentication_failures_per_address",
+            TurnedAway::TooManyStrangers => "unauthenticated_connections_per_address",
+            TurnedAway::TooMany => "connections_per_address",
+        });
+    }
 }
 
 /// The listeners of a running server.
@@ -79,17 +106,42 @@ impl Listeners {
             house: house.clone(),
             gate: Arc::default(),
             start_tls: TlsConfiguration::new(certificates.clone(), options(&[]))?,
-            direct_tls: TlsConfiguration::new(certificates, options(&[b"xmpp-client"]))?,
+            direct_tls: TlsConfiguration::new(certificates.clone(), options(&[b"xmpp-client"]))?,
+            web_tls: TlsConfiguration::new(certificates.clone(), options(&[b"h2", b"http/1.1"]))?,
+            all_tls: TlsConfiguration::new(certificates, options(&[b"xmpp-client", b"h2", b"http/1.1"]))?,
             decoy: Arc::new(Decoy::new(&secret, config.auth.scram_iterations)),
             mechanisms: config.auth.mechanisms.iter().filter_map(|name| Mechanism::from_name(name)).collect(),
             stopping: CancellationToken::new(),
         });
-        let wanted = config.listen.c2s.iter().map(|address| (Service::Clients, *address));
-        let wanted = wanted.chain(config.listen.c2s_tls.iter().map(|address| (Service::ClientsTls, *address)));
+        for host in house.hosts().iter() {
+            for route in web::routes(&shared) {
+                let path = route.path.clone();
+                if !house.routes().add(host.domain(), route) {
+                    return Err(ListenError::Route(path.into_owned()));
+                }
+            }
+        }
+        let listen = &config.listen;
+        let wanted = [
+            (Service::Clients, &listen.c2s),
+            (Service::ClientsTls, &listen.c2s_tls),
+            (Service::Web, &listen.http),
+            (Service::WebTls, &listen.https),
+            (Service::AllTls, &listen.all_tls),
+            (Service::Health, &listen.health),
+        ];
+        let wanted: Vec<(Service, SocketAddr)> = wanted
+            .into_iter()
+            .flat_map(|(service, addresses)| addresses.iter().map(move |one| (service, *one)))
+            .collect();
         let mut opened = Vec::new();
         for (service, address) in wanted {
             match TcpListener::bind(address).await.and_then(|socket| Ok((socket.local_addr()?, socket))) {
                 Ok((address, socket)) => opened.push((service, address, socket)),
+                // Nobody has asked for these; what is asked for must be there.
+                Err(error) if is_nobodys_wish(listen, service) && error.kind() == io::ErrorKind::AddrInUse => {
+                    tracing::warn!(%address, "the default address is taken, the web is not served there");
+                }
                 // A machine without IPv6 has no [::1]; the default names it for all the others.
                 Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {
                     tracing::warn!(%address, "this machine does not have the address, nothing listens there");
@@ -112,6 +164,15 @@ impl Listeners {
     /// Lets nobody in any more; streams that are not bound yet end with `system-shutdown`.
     pub fn close(&self) {
         self.stopping.cancel();
+    }
+}
+
+/// Whether a listener of the web stands where it stands because the configuration says nothing.
+fn is_nobodys_wish(listen: &Listen, service: Service) -> bool {
+    match service {
+        Service::Web => listen.http == Listen::default().http,
+        Service::Health => listen.health == Listen::default().health,
+        _ => false,
     }
 }
 
@@ -143,12 +204,16 @@ async fn accept(shared: Arc<Shared>, service: Service, address: SocketAddr, sock
 }
 
 fn let_in(shared: &Arc<Shared>, service: Service, client: TcpStream, peer: SocketAddr) {
+    if !matches!(service, Service::Clients | Service::ClientsTls) {
+        shared.house.tasks().spawn(web::serve(shared.clone(), client, peer, service));
+        return;
+    }
     let limits = &shared.house.config().limits;
     match shared.gate.enter(peer.ip(), limits, Instant::now()) {
         Ok(admission) => {
             let direct_tls = service == Service::ClientsTls;
             shared.house.tasks().spawn(client::serve(shared.clone(), client, direct_tls, admission));
         }
-        Err(reason) => tracing::debug!(peer = %peer.ip(), %reason, "listener.turned_away"),
+        Err(reason) => shared.turned_away(peer.ip(), reason),
     }
 }

@@ -1,5 +1,6 @@
 //! What streams state about themselves, and the two questions about them that a bound client may still ask.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -19,10 +20,12 @@ static MANIFEST: Manifest = Manifest {
     name: "streams",
     summary: "turns bytes into stanzas: TLS, login, resource binding",
     xeps: &[
+        Xep::complete(156, "1.4.0"),
         Xep::partial(368, "1.1.0", "for clients"),
         Xep::complete(440, "1.0.0"),
         Xep::complete(474, "0.5.0"),
         Xep::complete(478, "0.2.0"),
+        Xep::complete(487, "0.1.0"),
     ],
     answers: &[Topic::account(namespaces::BIND), Topic::account(namespaces::SESSION)],
     settings: Some(SettingsDescription::of::<Settings>),
@@ -37,6 +40,30 @@ pub(crate) struct Settings {
     /// sent there once the connection is encrypted, so that nobody in between can send them astray. For moving to another
     /// machine while old addresses are still about.
     pub(crate) redirect: Option<String>,
+    /// Where this host's web is seen from outside: a URL such as "https://chat.example.org", the one a proxy or the
+    /// certificate has. It is told to clients that look for WebSocket and BOSH (host-meta, XEP-0156). Without it they are
+    /// told the name they have asked for.
+    pub(crate) web_url: Option<String>,
+    /// The addresses of this machine that the world sees. With them host-meta says everything a client needs to connect
+    /// (XEP-0487), and clients that know it look up nothing in DNS.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) public_addresses: Vec<IpAddr>,
+}
+
+impl Settings {
+    /// Host name and port of `web_url`, in small letters.
+    pub(crate) fn web_authority(&self) -> Option<String> {
+        let uri: http::Uri = self.web_url.as_deref()?.parse().ok()?;
+        Some(uri.authority()?.as_str().to_ascii_lowercase())
+    }
+}
+
+/// Whether it is the beginning of a URL of the web: `https://host`, `http://host:port`, and perhaps a path.
+fn is_web_url(text: &str) -> bool {
+    let Ok(uri) = text.parse::<http::Uri>() else { return false };
+    matches!(uri.scheme_str(), Some("http" | "https"))
+        && uri.authority().is_some_and(|authority| !authority.as_str().contains('@'))
+        && uri.query().is_none()
 }
 
 async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
@@ -44,6 +71,10 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
     if let Some(redirect) = settings.redirect.filter(|redirect| !is_place(redirect)) {
         let text =
             format!("redirect = {redirect:?} is neither \"host\" nor \"host:port\", IPv6 addresses need brackets");
+        return Err(StartError::Other(text));
+    }
+    if let Some(url) = settings.web_url.filter(|url| !is_web_url(url)) {
+        let text = format!("web_url = {url:?} is no URL of the web, write such as \"https://chat.example.org\"");
         return Err(StartError::Other(text));
     }
     Ok(Arc::new(Streams))

@@ -67,6 +67,7 @@ mod channel;
 mod client;
 mod compare;
 mod expectations;
+pub mod http;
 pub mod logs;
 mod names;
 mod negotiation;

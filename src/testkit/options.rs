@@ -6,6 +6,16 @@ use waxwing_storage::Engine;
 
 use crate::server::Assembly;
 
+/// Every listener on a free port of its own.
+const PORTS: &str = r#"
+[listen]
+c2s = ["127.0.0.1:0"]
+c2s_tls = ["127.0.0.1:0"]
+http = ["127.0.0.1:0"]
+https = ["127.0.0.1:0"]
+health = ["127.0.0.1:0"]
+"#;
+
 /// Lifts every limit that many tests on one loopback address would run into; what one peer may send stays bounded.
 const LIFTED: &str = r#"
 [auth]
@@ -74,8 +84,7 @@ impl TestOptions {
     /// The configuration for a server that keeps its files in this folder and its data at this URL.
     pub(crate) fn configuration(&self, folder: &Path, url: &str) -> anyhow::Result<String> {
         let mut table = toml::Table::new();
-        let ports = "[listen]\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n";
-        lay_over(&mut table, ports.parse()?);
+        lay_over(&mut table, PORTS.parse()?);
         if self.lifted {
             lay_over(&mut table, LIFTED.parse()?);
         }

@@ -49,6 +49,14 @@ pub struct Addresses {
     pub c2s: Vec<SocketAddr>,
     /// Clients that begin with TLS.
     pub c2s_tls: Vec<SocketAddr>,
+    /// The web in the clear.
+    pub http: Vec<SocketAddr>,
+    /// The web over TLS.
+    pub https: Vec<SocketAddr>,
+    /// Health and figures.
+    pub health: Vec<SocketAddr>,
+    /// Everything over TLS.
+    pub all_tls: Vec<SocketAddr>,
 }
 
 /// A server in this process. It has a runtime of its own, so tests with one runtime each can share it. Dropped, it is

@@ -132,6 +132,7 @@ s2s = []
 s2s_tls = []
 http = []
 https = []
+health = []
 
 [storage]
 url = "{url}"

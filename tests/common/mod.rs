@@ -18,7 +18,14 @@ pub const ASSEMBLY: Assembly = Assembly {
             };
             Ok(Running {
                 house: server.house().clone(),
-                addresses: Addresses { c2s: of(Service::Clients), c2s_tls: of(Service::ClientsTls) },
+                addresses: Addresses {
+                    c2s: of(Service::Clients),
+                    c2s_tls: of(Service::ClientsTls),
+                    http: of(Service::Web),
+                    https: of(Service::WebTls),
+                    health: of(Service::Health),
+                    all_tls: of(Service::AllTls),
+                },
                 stop: Box::new(move || Box::pin(server.stop())),
             })
         })

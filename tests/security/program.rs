@@ -65,10 +65,14 @@ async fn addresses(child: &mut Child) -> anyhow::Result<Addresses> {
     let mut addresses = Addresses::default();
     while let Some(line) = lines.next_line().await? {
         let Some((title, list)) = line.split_once(": ") else { continue };
-        let list = || list.split(", ").map(str::parse).collect::<Result<Vec<_>, _>>();
+        let bare = |text: &str| text.rsplit("//").next().unwrap_or_default().parse();
+        let list = || list.split(", ").map(bare).collect::<Result<Vec<_>, _>>();
         match title.trim() {
             "clients, STARTTLS" => addresses.c2s = list()?,
             "clients, direct TLS" => addresses.c2s_tls = list()?,
+            "web" => addresses.http = list()?,
+            "web, TLS" => addresses.https = list()?,
+            "health and figures" => addresses.health = list()?,
             "make an account" => return Ok(addresses),
             _ => {}
         }
@@ -81,6 +85,7 @@ fn written(config: &Config) -> anyhow::Result<String> {
     let mut table = toml::Table::new();
     let mut put = |name: &str, section: toml::Table| table.insert(name.to_owned(), section.into());
     put("listen", toml::Table::try_from(&config.listen)?);
+    put("http", toml::Table::try_from(&config.http)?);
     put("storage", toml::Table::try_from(&config.storage)?);
     put("tls", toml::Table::try_from(&config.tls)?);
     put("limits", toml::Table::try_from(&config.limits)?);

@@ -5,11 +5,14 @@ use std::collections::BTreeMap;
 use super::error::{ConfigError, Origin, unknown};
 use super::sections::MECHANISMS;
 use super::tree::{self, Table};
-use super::{Auth, Config, Limits, Listen, SECTIONS, Step, Storage};
+use super::{Auth, Config, Limits, Listen, SECTIONS, Step, Storage, Web};
 use crate::limits::SMALLEST_STANZA_LIMIT;
 
 /// RFC 7677 forbids fewer rounds; more than the upper end would let every login burn a second of a telephone's battery.
 const SCRAM_ITERATIONS: std::ops::RangeInclusive<u32> = 4096..=1_000_000;
+
+/// What the head of a request may have in any case.
+const SMALLEST_HEAD: super::ByteSize = super::ByteSize::kibibytes(8);
 
 const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
 
@@ -28,6 +31,7 @@ pub(super) fn check(config: &Config, root: &Table, errors: &mut Vec<ConfigError>
     let mut found = Findings { root, errors };
     check_listen(&config.listen, &mut found);
     check_storage(&config.storage, &mut found);
+    check_http(&config.http, &mut found);
     check_limits(&config.limits, &mut found);
     check_auth(&config.auth, &mut found);
     if let Err(problem) = check_filter(&config.log.filter) {
@@ -91,6 +95,25 @@ fn check_storage(storage: &Storage, found: &mut Findings<'_>) {
     }
     if storage.connections == Some(0) {
         found.add(["storage", "connections"], "a database without connections answers nothing, write 1 or more");
+    }
+}
+
+fn check_http(web: &Web, found: &mut Findings<'_>) {
+    if web.header_bytes < SMALLEST_HEAD {
+        found.add(
+            ["http", "header_bytes"],
+            format!("{} is too little, browsers send up to {SMALLEST_HEAD}", web.header_bytes),
+        );
+    }
+    for (index, origin) in web.origins.iter().enumerate() {
+        let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        if origin != "*" && !rest.is_some_and(|rest| !rest.is_empty() && !rest.contains(['/', ' ', '*', '?', '#'])) {
+            let mut path = tree::keys(["http", "origins"]);
+            path.push(Step::Index(index));
+            let problem =
+                format!("{origin:?} is no origin, write \"https://chat.example.org\" without a path, or \"*\"");
+            found.add_at(&path, problem);
+        }
     }
 }
 

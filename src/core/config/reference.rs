@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::describe::{KnownModule, SettingsDescription};
 use super::sections::{Auth, Listen, Log, Tls};
-use super::{Limits, Storage};
+use super::{Limits, Storage, Web};
 
 /// Longest line of a comment, in characters.
 const WIDTH: usize = 100;
@@ -51,6 +51,7 @@ pub fn reference(modules: &[KnownModule]) -> String {
     text.push_str("[[hosts]]\nname = \"localhost\"\n\n");
     comment(&mut text, HOST_MODULES);
     section(&mut text, "listen", &SettingsDescription::of::<Listen>());
+    section(&mut text, "http", &SettingsDescription::of::<Web>());
     section(&mut text, "storage", &SettingsDescription::of::<Storage>());
     section(&mut text, "tls", &SettingsDescription::of::<Tls>());
     section(&mut text, "limits", &SettingsDescription::of::<Limits>());

@@ -29,26 +29,47 @@ pub struct Listen {
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub s2s_tls: Vec<SocketAddr>,
-    /// HTTP in the clear, for a proxy on the same machine.
+    /// The web in the clear: WebSocket, BOSH and files, for browsers on this machine and for a proxy in front of the
+    /// server. From elsewhere nobody can log in here. The usual port is 5280.
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub http: Vec<SocketAddr>,
-    /// HTTP over TLS.
+    /// The web over TLS, with the certificates of the hosts. The usual port is 5443.
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub https: Vec<SocketAddr>,
+    /// One port for everything that begins with TLS: clients, other servers and the web, told apart by what they ask for
+    /// in TLS (ALPN `xmpp-client`, `xmpp-server`, `h2`, `http/1.1`). On port 443 it passes nearly every firewall, and no
+    /// proxy is needed in front of it.
+    #[serde(deserialize_with = "addresses")]
+    #[schemars(with = "Vec<String>")]
+    pub all_tls: Vec<SocketAddr>,
+    /// `/health/live`, `/health/ready` and `/metrics` (OpenMetrics), in the clear and for whoever asks: keep it to this
+    /// machine or to a network of your own. The usual port is 5281.
+    #[serde(deserialize_with = "addresses")]
+    #[schemars(with = "Vec<String>")]
+    pub health: Vec<SocketAddr>,
 }
 
 impl Default for Listen {
     fn default() -> Self {
         let loopback = |port| vec![(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()];
-        Self { c2s: loopback(5222), c2s_tls: loopback(5223), s2s: vec![], s2s_tls: vec![], http: vec![], https: vec![] }
+        Self {
+            c2s: loopback(5222),
+            c2s_tls: loopback(5223),
+            s2s: vec![],
+            s2s_tls: vec![],
+            http: loopback(5280),
+            https: vec![],
+            all_tls: vec![],
+            health: loopback(5281),
+        }
     }
 }
 
 impl Listen {
     /// Every list with the name of its key.
-    pub fn lists(&self) -> [(&'static str, &[SocketAddr]); 6] {
+    pub fn lists(&self) -> [(&'static str, &[SocketAddr]); 8] {
         [
             ("c2s", &self.c2s),
             ("c2s_tls", &self.c2s_tls),
@@ -56,6 +77,8 @@ impl Listen {
             ("s2s_tls", &self.s2s_tls),
             ("http", &self.http),
             ("https", &self.https),
+            ("all_tls", &self.all_tls),
+            ("health", &self.health),
         ]
     }
 }

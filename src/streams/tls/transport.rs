@@ -36,6 +36,11 @@ impl Transport {
         Ok(Transport { socket, channel: Mutex::new(Channel::new(None)), peer })
     }
 
+    /// The same connection, which a proxy has made for this client.
+    pub(crate) fn for_client(self, peer: SocketAddr) -> Transport {
+        Transport { peer, ..self }
+    }
+
     /// The same connection, from here on under TLS.
     pub(super) fn under(self, session: Session) -> Transport {
         Transport { channel: Mutex::new(Channel::new(Some(Box::new(session)))), ..self }
@@ -106,11 +111,21 @@ impl Transport {
     /// Ends our half: `close_notify` under TLS, everything pending, then FIN. Reading goes on until the peer closes
     /// too. A peer that does not read keeps it waiting: bound it with a timeout, then drop the transport.
     pub async fn close(&self) {
-        self.channel.lock().close(&self.socket);
+        self.begin_close();
         if self.flush().await.is_ok() {
-            // The peer may have gone in the meantime; then there is nothing to end.
-            let _ended = SockRef::from(&self.socket).shutdown(Shutdown::Write);
+            self.end_close();
         }
+    }
+
+    /// The first half of [`Transport::close`]: nothing more is taken. A flush comes between the halves.
+    pub(crate) fn begin_close(&self) {
+        self.channel.lock().close(&self.socket);
+    }
+
+    /// The second half of [`Transport::close`].
+    pub(crate) fn end_close(&self) {
+        // The peer may have gone in the meantime; then there is nothing to end.
+        let _ended = SockRef::from(&self.socket).shutdown(Shutdown::Write);
     }
 
     /// What TLS agreed on; `None` without TLS.
