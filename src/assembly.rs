@@ -26,6 +26,8 @@ pub const MODULES: &[Plan] = &[
     waxwing_offline::PLAN,
     // many at once
     waxwing_muc::PLAN,
+    // other programs with domains of their own
+    waxwing_component::PLAN,
     // questions to the server
     waxwing_disco::PLAN,
 ];

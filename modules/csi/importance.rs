@@ -127,7 +127,7 @@ fn is_chat_state<'a>(payloads: impl Iterator<Item = Child<'a>>) -> bool {
             CHAT_STATES => has_state = true,
             HINTS | OCCUPANT_ID | namespaces::STANZA_IDS | namespaces::DELAY => {}
             ROOM_USER if payload.children().next().is_none() => {}
-            namespaces::CLIENT | namespaces::SERVER if payload.name() == "thread" => {}
+            namespaces::CLIENT | namespaces::SERVER | namespaces::COMPONENT if payload.name() == "thread" => {}
             _ => return false,
         }
     }

@@ -1,6 +1,6 @@
 //! What an account's archive keeps (XEP-0313 §6.1.1, XEP-0334), and which words of it can be searched (XEP-0431).
 
-use waxwing_core::namespaces::{CLIENT, SERVER};
+use waxwing_core::namespaces::{CLIENT, COMPONENT, SERVER, is_of_stanzas};
 use waxwing_core::stanza::{MessageType, Stanza, StanzaType};
 use waxwing_core::xml::Child;
 
@@ -37,7 +37,7 @@ pub fn is_worth_keeping(stanza: &Stanza) -> bool {
 
 fn is_content(payload: Child<'_>) -> bool {
     match (payload.namespace(), payload.name()) {
-        (CLIENT | SERVER, "body")
+        (CLIENT | SERVER | COMPONENT, "body")
         | ("urn:xmpp:reactions:0", "reactions")
         | (RETRACTION | OLD_RETRACTION, "retract")
         | (FASTENING, "apply-to")
@@ -67,7 +67,7 @@ pub fn text(stanza: &Stanza) -> Option<String> {
     let mut text = String::new();
     for payload in stanza.payloads() {
         match (payload.namespace(), payload.name()) {
-            (CLIENT | SERVER, "body") => {
+            (CLIENT | SERVER | COMPONENT, "body") => {
                 if !text.is_empty() {
                     text.push('\n');
                 }
@@ -85,7 +85,7 @@ pub fn text(stanza: &Stanza) -> Option<String> {
 pub fn has_longer_body(stanza: &Stanza, most: usize) -> bool {
     stanza
         .payloads()
-        .filter(|payload| payload.name() == "body" && matches!(payload.namespace(), CLIENT | SERVER))
+        .filter(|payload| payload.name() == "body" && is_of_stanzas(payload.namespace()))
         // A character takes a byte at least: what is short in bytes needs no counting.
         .any(|body| body.content().len() > most && body.text().chars().count() > most)
 }

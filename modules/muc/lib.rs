@@ -212,7 +212,7 @@ impl GroupChat {
             || matches!(stanza.what, StanzaType::Iq(IqType::Result) | StanzaType::Presence(PresenceType::Unavailable));
         match (&origin, is_final) {
             // What wakes nobody. A room that is asleep has no occupants who could leave it or be lost.
-            (Origin::Session(_) | Origin::Remote(_), true) => {
+            (Origin::Session(_) | Origin::Remote(_) | Origin::Component(_), true) => {
                 self.rooms.tell_if_awake(&room, Event::Stanza(stanza)).await;
                 Ok(())
             }

@@ -28,7 +28,7 @@ pub fn is_worth_keeping(stanza: &Stanza) -> bool {
 fn says_something(payload: Child<'_>) -> bool {
     match payload.namespace() {
         CHAT_STATES | HINTS | namespaces::STANZA_IDS | namespaces::DELAY => false,
-        namespaces::CLIENT | namespaces::SERVER => payload.name() != "thread",
+        namespaces::CLIENT | namespaces::SERVER | namespaces::COMPONENT => payload.name() != "thread",
         _ => true,
     }
 }

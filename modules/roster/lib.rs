@@ -48,6 +48,7 @@ pub static MANIFEST: Manifest = Manifest {
     stages: &[Standing::presence(Stage::SettleSent), Standing::presence(Stage::SettleReceived)],
     hears: &[Happening::Available, Happening::AccountRemoved],
     offers: &[Contract::Contacts],
+    likes: &[Contract::Privileges],
     migrations: Some(store::MIGRATIONS),
     settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY

@@ -23,19 +23,29 @@ const ATTEMPTS: usize = 3;
 impl Roster {
     /// Answers a roster get or set.
     pub(crate) async fn answer_query(&self, request: Request<'_>) -> Result<Answer, Refusal> {
-        let (Some(session), true) = (request.session, request.is_from_owner()) else {
-            return Err(stranger(&request));
-        };
         let query = request.payload();
-        if query.name() != "query" {
-            return Err(Refusal::bad_request().saying("a roster is asked for with <query/>"));
-        }
-        let account = session.account();
-        if !request.is_set() {
-            let known = query.attribute("ver").map(|version| version.into_owned());
-            self.get(session, request.stanza, known.as_deref()).await?;
-            return Ok(Answer::Sent);
-        }
+        let is_query = query.name() == "query";
+        let account = match (request.session, request.account()) {
+            (Some(session), _) if request.is_from_owner() && is_query => {
+                if !request.is_set() {
+                    let known = query.attribute("ver").map(|version| version.into_owned());
+                    self.get(session, request.stanza, known.as_deref()).await?;
+                    return Ok(Answer::Sent);
+                }
+                session.account().clone()
+            }
+            (_, Some(account)) if is_query && self.is_privileged(&request) => {
+                if !request.is_set() {
+                    return self.show(&account).await;
+                }
+                account
+            }
+            _ if request.is_from_owner() => {
+                return Err(Refusal::bad_request().saying("a roster is asked for with <query/>"));
+            }
+            _ => return Err(stranger(&request)),
+        };
+        let account = &account;
         match Wish::read(query, &self.settings)? {
             Wish::Put { contact, .. } | Wish::Remove(contact) if contact == *account => {
                 Err(Refusal::not_allowed().saying("nobody is a contact of himself"))
@@ -43,6 +53,25 @@ impl Roster {
             Wish::Put { contact, name, groups } => self.put(account, contact, name, groups).await,
             Wish::Remove(contact) => self.remove(account, &contact).await,
         }
+    }
+
+    /// Whether a component asks that may do so in everyone's name (XEP-0356 §4.3).
+    fn is_privileged(&self, request: &Request<'_>) -> bool {
+        let privileges = self.context.contracts().privileges();
+        privileges
+            .zip(request.from())
+            .is_some_and(|(privileges, who)| privileges.may_use_rosters(who, request.is_set()))
+    }
+
+    /// The whole roster, for somebody who is not told of changes.
+    async fn show(&self, account: &BareJid) -> Result<Answer, Refusal> {
+        let roster = self.rosters.store.read(account).await?;
+        let payload = payload(Some(roster.version), |writer| {
+            for item in &roster.items {
+                item.write(writer);
+            }
+        })?;
+        Ok(Answer::Payload(payload))
     }
 
     /// A client wants to see the roster, and all that happens to it from now on.

@@ -27,7 +27,7 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
         parcel.keep_promises().await?;
         return host.house().fabric().forward(&node, router::hand_over(parcel)).await;
     }
-    if matches!(parcel.origin, Origin::Remote(_)) {
+    if matches!(parcel.origin, Origin::Remote(_) | Origin::Component(_)) {
         strip_forged_ids(host.house(), &mut parcel.stanza)?;
     }
     if !host.account_exists(&account).await? {

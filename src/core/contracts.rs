@@ -168,6 +168,12 @@ pub trait Resumption: Send + Sync {
     async fn resume(&self, account: &BareJid, request: &Element) -> Result<Resumed, Bytes>;
 }
 
+/// What components may do in the name of accounts (XEP-0356 §4).
+pub trait Privileges: Send + Sync {
+    /// Whether an entity may ask for the rosters of the host's accounts, or change them.
+    fn may_use_rosters(&self, entity: &Jid, to_change: bool) -> bool;
+}
+
 /// The way to other servers.
 #[async_trait]
 pub trait Federation: Send + Sync {
@@ -217,6 +223,8 @@ contracts! {
     Nodes nodes offer_nodes;
     /// Waking devices that are away.
     Push push offer_push;
+    /// What components may do in the name of accounts.
+    Privileges privileges offer_privileges;
     /// Going on with sessions on another stream.
     Resumption resumption offer_resumption;
     /// The way to other servers.

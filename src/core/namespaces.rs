@@ -4,6 +4,8 @@
 pub const CLIENT: &str = "jabber:client";
 /// Content of server streams (RFC 6120 §4.8.2).
 pub const SERVER: &str = "jabber:server";
+/// Content of streams of external components (XEP-0114).
+pub const COMPONENT: &str = "jabber:component:accept";
 /// The stream itself (RFC 6120 §4.8.1).
 pub const STREAM: &str = "http://etherx.jabber.org/streams";
 /// Conditions of stream errors (RFC 6120 §4.9).
@@ -24,3 +26,8 @@ pub const STANZA_IDS: &str = "urn:xmpp:sid:0";
 pub const DELAY: &str = "urn:xmpp:delay";
 /// Application conditions of stanza errors from the RFCs' family.
 pub const ERRORS: &str = "urn:xmpp:errors";
+
+/// Whether a namespace is that of stanzas and their own children; which of them depends on the stream alone.
+pub fn is_of_stanzas(namespace: &str) -> bool {
+    matches!(namespace, CLIENT | SERVER | COMPONENT)
+}

@@ -18,6 +18,8 @@ pub enum Origin {
     Session(Arc<Session>),
     /// Another server, for a domain it has proved to be.
     Remote(DomainPart),
+    /// A component of ours, from its own domain. It may speak to everyone (XEP-0114).
+    Component(DomainPart),
     /// This server itself or one of its services.
     House,
 }

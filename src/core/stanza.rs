@@ -299,7 +299,7 @@ impl Stanza {
             "iq" => Kind::Iq,
             _ => return None,
         };
-        if !matches!(element.namespace(), namespaces::CLIENT | namespaces::SERVER) {
+        if !namespaces::is_of_stanzas(element.namespace()) {
             return None;
         }
         let mut stanza = Stanza::new(match kind {
@@ -397,9 +397,7 @@ impl Stanza {
 
     /// The first payload of this name in the stanza's own namespace: `body`, `subject`, `show`, `priority`, `error`.
     pub fn own_payload(&self, name: &str) -> Option<Child<'_>> {
-        self.payloads().find(|payload| {
-            payload.name() == name && matches!(payload.namespace(), namespaces::CLIENT | namespaces::SERVER)
-        })
+        self.payloads().find(|payload| payload.name() == name && namespaces::is_of_stanzas(payload.namespace()))
     }
 
     /// The text of the first payload of this name in the stanza's own namespace.

@@ -84,9 +84,7 @@ impl Room {
     /// `policy-violation`.
     pub(super) fn check_length(&self, message: &Stanza) -> Result<(), Refusal> {
         let most = self.settings().body_characters;
-        let is_body = |name: &str, namespace: &str| {
-            name == "body" && matches!(namespace, namespaces::CLIENT | namespaces::SERVER)
-        };
+        let is_body = |name: &str, namespace: &str| name == "body" && namespaces::is_of_stanzas(namespace);
         let is_too_long = message.payloads().any(|payload| {
             // A character takes a byte at least: most messages are not counted.
             is_body(payload.name(), payload.namespace())
@@ -164,7 +162,7 @@ fn is_worth_keeping(message: &Stanza) -> bool {
     }
     hint("store")
         || message.payloads().any(|payload| match payload.namespace() {
-            namespaces::CLIENT | namespaces::SERVER => payload.name() == "body",
+            namespaces::CLIENT | namespaces::SERVER | namespaces::COMPONENT => payload.name() == "body",
             REACTIONS | RETRACT | FASTEN => true,
             namespace => ENCRYPTED.contains(&namespace),
         })
