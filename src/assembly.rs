@@ -16,6 +16,8 @@ pub const MODULES: &[Plan] = &[
     waxwing_basics::PLAN,
     waxwing_roster::PLAN,
     waxwing_presence::PLAN,
+    // what people publish about themselves; a contact's presence has been settled before
+    waxwing_pubsub::PLAN,
     // what was said is stored before anyone sees it
     waxwing_mam::PLAN,
     // several devices of one account, each asleep or awake, here or on its way back

@@ -120,12 +120,14 @@ pub struct Refusal {
     pub text: Option<Cow<'static, str>>,
     /// Name and namespace of an application-specific condition (RFC 6120 §8.3.4).
     pub application: Option<(&'static str, &'static str)>,
+    /// Name and value of an attribute of the application-specific condition.
+    pub detail: Option<(&'static str, &'static str)>,
 }
 
 impl Refusal {
     /// A refusal with this condition and its usual error type.
     pub fn new(condition: Condition) -> Refusal {
-        Refusal { kind: condition.usual_type(), condition, text: None, application: None }
+        Refusal { kind: condition.usual_type(), condition, text: None, application: None, detail: None }
     }
 
     /// Says more to a person.
@@ -143,6 +145,12 @@ impl Refusal {
     /// Adds an application-specific condition: an empty element of this name and namespace.
     pub fn because(mut self, name: &'static str, namespace: &'static str) -> Refusal {
         self.application = Some((name, namespace));
+        self
+    }
+
+    /// Gives the application-specific condition an attribute.
+    pub fn in_detail(mut self, name: &'static str, value: &'static str) -> Refusal {
+        self.detail = Some((name, value));
         self
     }
 
@@ -167,6 +175,9 @@ impl Refusal {
         if let Some((name, namespace)) = self.application {
             writer.open(name);
             writer.attribute("xmlns", namespace);
+            if let Some((detail, value)) = self.detail {
+                writer.attribute(detail, value);
+            }
             writer.close();
         }
         writer.close();
