@@ -10,7 +10,6 @@ use waxwing_core::xml::{Element, Writer};
 use crate::listeners::Shared;
 use crate::sasl::encoding::{decode_initial, decode_response, encode};
 use crate::sasl::{Account, ChannelBindings, Exchange, Mechanism, Offered, SaslFailure, Step, Verdict};
-use crate::tls::Transport;
 
 /// What an element has led to.
 pub(crate) enum Progress {
@@ -37,12 +36,9 @@ pub(crate) struct Authentication {
 }
 
 impl Authentication {
-    pub(crate) fn new(shared: &Shared, host: &Host, transport: &Transport) -> Authentication {
-        let bindings = transport
-            .info()
-            .map(|info| ChannelBindings { exporter: info.exporter, server_end_point: info.server_end_point });
+    pub(crate) fn new(shared: &Shared, host: &Host, bindings: ChannelBindings) -> Authentication {
         let decoy = shared.decoy.clone();
-        let offered = Offered::new(host.domain().clone(), &shared.mechanisms, bindings.unwrap_or_default(), decoy);
+        let offered = Offered::new(host.domain().clone(), &shared.mechanisms, bindings, decoy);
         Authentication { offered, attempt: None, failures: 0 }
     }
 

@@ -9,33 +9,24 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, FIRST_WIRE, Session};
 use waxwing_core::stanza::{IqType, Stanza, StanzaType};
 use waxwing_core::stream_error::{StreamCondition, StreamError};
-use waxwing_core::xml::{Element, Header, Token, Writer};
+use waxwing_core::wire::Wire;
+use waxwing_core::xml::{Element, Writer};
 
 use crate::client::{Login, NO_COMPRESSION, written};
-use crate::connection::{Connection, Over};
-use crate::gate::Admission;
+use crate::connection::Over;
+use crate::features;
+use crate::line::{Line, Opening, Said};
 use crate::listeners::Shared;
-use crate::reading::Reader;
-use crate::tcp_wire::TcpWire;
-use crate::{features, header};
 
 /// Leads a client that has logged in to its session; `None` when the stream has ended before.
-pub(crate) async fn bind(
-    shared: &Shared,
-    mut connection: Connection,
-    login: Login,
-    admission: Admission,
-) -> Option<Reader> {
+pub(crate) async fn bind<L: Line>(shared: &Shared, mut line: L, login: Login) -> Option<(L, Bound)> {
     let mut binding = Binding { shared, login, lang: None, failures: 0 };
     loop {
-        match binding.step(&mut connection).await {
+        match binding.step(&mut line).await {
             Ok(None) => {}
-            Ok(Some(Bound { session, wire_number })) => {
-                let (transport, scanner, input) = connection.into_parts();
-                return Some(Reader { session, wire_number, transport, scanner, input, admission });
-            }
+            Ok(Some(bound)) => return Some((line, bound)),
             Err(over) => {
-                connection.end(over, binding.login.host.domain().as_str()).await;
+                line.end(over, binding.login.host.domain().as_str()).await;
                 return None;
             }
         }
@@ -43,9 +34,9 @@ pub(crate) async fn bind(
 }
 
 /// A stream that has its session.
-struct Bound {
-    session: Arc<Session>,
-    wire_number: u32,
+pub(crate) struct Bound {
+    pub(crate) session: Arc<Session>,
+    pub(crate) wire_number: u32,
 }
 
 struct Binding<'a> {
@@ -56,24 +47,24 @@ struct Binding<'a> {
 }
 
 impl Binding<'_> {
-    async fn step(&mut self, connection: &mut Connection) -> Result<Option<Bound>, Over> {
-        match connection.next().await? {
-            Token::Close => Err(Over::Closed),
-            Token::Header(header) => {
-                self.open(connection, &header).await?;
+    async fn step<L: Line>(&mut self, line: &mut L) -> Result<Option<Bound>, Over> {
+        match line.next().await? {
+            Said::Close => Err(Over::Closed),
+            Said::Opening(opening) => {
+                self.open(line, &opening).await?;
                 Ok(None)
             }
-            Token::Element(element) => self.element(connection, element).await,
+            Said::Element(element) => self.element(line, element).await,
         }
     }
 
     /// The header after a login: the same host (security row S10) and nobody else (RFC 6120 §6.4.6).
-    async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<(), Over> {
+    async fn open<L: Line>(&mut self, line: &mut L, opening: &Opening) -> Result<(), Over> {
         let host = &self.login.host;
-        self.lang = header.lang().map(|lang| lang.into_owned().into());
-        let to = header.attribute("to").and_then(|to| address::read(&to).ok());
-        let from = header.attribute("from").map(|from| address::read(&from));
-        let checked = header::check(header, namespaces::CLIENT).and_then(|()| {
+        self.lang = opening.lang.clone();
+        let to = opening.to.as_deref().and_then(|to| address::read(to).ok());
+        let from = opening.from.as_deref().map(address::read);
+        let checked = opening.problem.clone().map_or(Ok(()), Err).and_then(|()| {
             if !to.is_some_and(|to| host.is_self(&to)) {
                 let text = "the login holds for the host it was made on";
                 return Err(StreamError::saying(StreamCondition::NotAuthorized, text));
@@ -84,26 +75,26 @@ impl Binding<'_> {
                 Some(_) => Err(StreamError::saying(StreamCondition::InvalidFrom, "`from` is not who logged in")),
             }
         });
-        let account = header.attribute("from").map(|_| &self.login.account);
+        let account = opening.from.as_ref().map(|_| &self.login.account);
         if let Err(error) = checked {
-            connection.greet(host.domain().as_str(), account).await?;
+            line.open(host.domain().as_str(), account, b"").await?;
             return Err(error.into());
         }
-        let offer = features::binding(host, &self.shared.house.config().limits);
-        connection.send_header(host.domain().as_str(), account, &offer).await
+        let offer = features::binding(host, &self.shared.house.config().limits, line.framing());
+        line.open(host.domain().as_str(), account, &offer).await
     }
 
-    async fn element(&mut self, connection: &mut Connection, element: Element) -> Result<Option<Bound>, Over> {
+    async fn element<L: Line>(&mut self, line: &mut L, element: Element) -> Result<Option<Bound>, Over> {
         if (element.namespace(), element.name()) == (namespaces::TLS, "starttls") {
-            connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+            line.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
             return Err(Over::Closed);
         }
         if (element.namespace(), element.name()) == ("http://jabber.org/protocol/compress", "compress") {
-            connection.send(NO_COMPRESSION).await?;
+            line.send(NO_COMPRESSION).await?;
             return Ok(None);
         }
         if element.namespace() != namespaces::CLIENT {
-            return self.resume(connection, &element).await;
+            return self.resume(line, &element).await;
         }
         let stanza = match Stanza::read(element) {
             Some(Ok(stanza)) if stanza.what == StanzaType::Iq(IqType::Set) => stanza,
@@ -112,14 +103,14 @@ impl Binding<'_> {
         };
         let Some(wanted) = wanted_resource(&stanza) else { return Err(StreamCondition::NotAuthorized.into()) };
         let refusal = match wanted {
-            Ok(resource) => match self.open_session(connection, &stanza, resource).await {
+            Ok(resource) => match self.open_session(line, &stanza, resource).await {
                 Ok(bound) => return Ok(Some(bound)),
                 Err(refusal) => refusal,
             },
             Err(refusal) => refusal,
         };
         if let Ok(Some(error)) = Stanza::error_for(&stanza, &refusal) {
-            connection.send(&written(&error)).await?;
+            line.send(&written(&error, line.framing())).await?;
         }
         self.failed()
     }
@@ -135,7 +126,7 @@ impl Binding<'_> {
     }
 
     /// Goes on with an older session instead of binding a new one.
-    async fn resume(&mut self, connection: &mut Connection, element: &Element) -> Result<Option<Bound>, Over> {
+    async fn resume<L: Line>(&mut self, line: &mut L, element: &Element) -> Result<Option<Bound>, Over> {
         let resumption = self.login.host.contracts().resumption().cloned();
         let Some(resumption) = resumption.filter(|resumption| resumption.is_request(element)) else {
             return Err(StreamCondition::UnsupportedStanzaType.into());
@@ -143,37 +134,38 @@ impl Binding<'_> {
         let answer = match resumption.resume(&self.login.account, element).await {
             Ok(resumed) => {
                 let wire_number = resumed.wire_number;
-                match self.login.host.resume_session(resumed, self.wire(connection)).await {
+                match self.login.host.resume_session(resumed, self.wire(line)).await {
                     Ok(session) => return Ok(Some(Bound { session, wire_number })),
                     Err(answer) => answer,
                 }
             }
             Err(answer) => answer,
         };
-        connection.send(&answer).await?;
+        line.send(&answer).await?;
         self.failed()
     }
 
-    fn wire(&self, connection: &Connection) -> Box<TcpWire> {
+    fn wire<L: Line>(&self, line: &L) -> Box<dyn Wire> {
         let patience = self.shared.house.config().limits.close_timeout.get();
-        Box::new(TcpWire::new(connection.transport.clone(), patience))
+        line.wire(patience)
     }
 
-    async fn open_session(
+    async fn open_session<L: Line>(
         &mut self,
-        connection: &Connection,
+        line: &L,
         request: &Stanza,
         resource: Option<ResourcePart>,
     ) -> Result<Bound, Refusal> {
         let circumstances = Circumstances {
-            peer: Some(connection.transport.peer_addr().ip()),
+            peer: Some(line.peer()),
             lang: self.lang.clone(),
-            transport: if connection.transport.is_tls() { "tls" } else { "tcp" },
+            transport: line.transport(),
             mechanism: self.login.mechanism,
         };
-        let wire = self.wire(connection);
+        let wire = self.wire(line);
         let mut request = request.head();
         (request.to, request.from) = (None, None);
+        let framing = line.framing();
         let welcome = |jid: &FullJid| {
             let mut payload = Writer::new();
             payload.open("bind").attribute("xmlns", namespaces::BIND).open("jid").text(jid.as_str());
@@ -181,7 +173,7 @@ impl Binding<'_> {
             if let Ok(payload) = waxwing_core::stanza::element(payload.finish()) {
                 result.add(payload);
             }
-            written(&result).into()
+            written(&result, framing).into()
         };
         let host = &self.login.host;
         let session = host.open_session(&self.login.account, resource, circumstances, wire, welcome).await?;

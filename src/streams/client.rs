@@ -11,16 +11,18 @@ use waxwing_core::namespaces;
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::{IqType, Stanza, StanzaType};
 use waxwing_core::stream_error::{StreamCondition, StreamError};
-use waxwing_core::xml::{Element, Header, Token};
+use waxwing_core::wire::Framing;
+use waxwing_core::xml::Element;
 
 use crate::authentication::{Authentication, Progress};
-use crate::binding::bind;
+use crate::binding::{Bound, bind};
 use crate::connection::{Connection, Over};
+use crate::features;
 use crate::gate::Admission;
+use crate::line::{Line, Opening, Said};
 use crate::listeners::Shared;
 use crate::module::Settings;
 use crate::tls::Transport;
-use crate::{features, header};
 
 /// The answer to a wish for compression, which is never offered: what is encrypted must not tell by its length what it
 /// holds, and what is small must not become large in our memory (XEP-0138 §3, security row S6).
@@ -42,20 +44,20 @@ pub(crate) async fn serve(shared: Arc<Shared>, socket: TcpStream, direct_tls: bo
 }
 
 /// Serves a connection on which the client may speak now.
-pub(crate) async fn begin(shared: Arc<Shared>, connection: Connection, direct_tls: bool, admission: Admission) {
+pub(crate) async fn begin<L: Line>(shared: Arc<Shared>, line: L, direct_tls: bool, admission: Admission) {
     let mut negotiation = Negotiation { shared, admission, host: None, claimed: None, direct_tls };
     // The future of the negotiation is large and short-lived: it is in a box, and the reader goes on without it.
-    match Box::pin(negotiation.login(connection)).await {
-        Ok((connection, login)) => {
+    match Box::pin(negotiation.login(line)).await {
+        Ok((line, login)) => {
             let Negotiation { shared, mut admission, .. } = negotiation;
             admission.authenticated();
-            if let Some(reader) = Box::pin(bind(&shared, connection, login, admission)).await {
+            if let Some((line, Bound { session, wire_number })) = Box::pin(bind(&shared, line, login)).await {
                 // A task of its own, as small as an idle session should be.
-                shared.house.tasks().spawn(reader.run());
+                shared.house.tasks().spawn(line.read(session, wire_number, admission));
             }
         }
         Err(None) => {}
-        Err(Some((connection, over))) => connection.end(over, &negotiation.from()).await,
+        Err(Some((line, over))) => line.end(over, &negotiation.from()).await,
     }
 }
 
@@ -76,7 +78,7 @@ struct Negotiation {
 }
 
 /// A connection that is over, with the reason; nothing when it is gone already.
-type Ended = Option<(Connection, Over)>;
+type Ended<L> = Option<(L, Over)>;
 
 impl Negotiation {
     /// What our header calls us while we do not know better.
@@ -85,17 +87,17 @@ impl Negotiation {
     }
 
     /// From the first header to a proof of identity.
-    async fn login(&mut self, mut connection: Connection) -> Result<(Connection, Login), Ended> {
+    async fn login<L: Line>(&mut self, mut line: L) -> Result<(L, Login), Ended<L>> {
         let mut authentication = None;
         loop {
-            match self.step(&mut connection, &mut authentication).await {
+            match self.step(&mut line, &mut authentication).await {
                 Ok(Next::Token) => {}
                 Ok(Next::StartTls) => {
                     let domain = self.host.as_ref().map(|host| host.domain().clone());
                     authentication = None;
                     let name = domain.as_ref().map(|domain| domain.as_str());
-                    connection = match connection.start_tls(&self.shared.start_tls, name).await {
-                        Ok(connection) => connection,
+                    line = match line.start_tls(&self.shared.start_tls, name).await {
+                        Ok(line) => line,
                         Err(error) => {
                             tracing::debug!(%error, "stream.tls_failed");
                             return Err(None);
@@ -105,83 +107,86 @@ impl Negotiation {
                     (self.host, self.claimed) = (None, None);
                 }
                 Ok(Next::LoggedIn(login)) => {
-                    connection.authenticated(&self.shared.house.config().limits);
-                    return Ok((connection, login));
+                    line.authenticated(&self.shared.house.config().limits);
+                    return Ok((line, login));
                 }
-                Err(over) => return Err(Some((connection, over))),
+                Err(over) => return Err(Some((line, over))),
             }
         }
     }
 
     /// One token of the stream before the login.
-    async fn step(
-        &mut self,
-        connection: &mut Connection,
-        authentication: &mut Option<Authentication>,
-    ) -> Result<Next, Over> {
-        match connection.next().await? {
-            Token::Close => Err(Over::Closed),
-            Token::Header(header) => {
-                *authentication = Some(self.open(connection, &header).await?);
+    async fn step<L: Line>(&mut self, line: &mut L, authentication: &mut Option<Authentication>) -> Result<Next, Over> {
+        match line.next().await? {
+            Said::Close => Err(Over::Closed),
+            Said::Opening(opening) => {
+                *authentication = Some(self.open(line, &opening).await?);
                 Ok(Next::Token)
             }
-            Token::Element(element) => {
+            Said::Element(element) => {
                 let (Some(authentication), Some(host)) = (authentication, self.host.clone()) else {
                     return Err(StreamCondition::NotAuthorized.into());
                 };
-                self.element(connection, authentication, &host, element).await
+                self.element(line, authentication, &host, element).await
             }
         }
     }
 
     /// A stream header: who is meant, and what do we offer?
-    async fn open(&mut self, connection: &mut Connection, header: &Header) -> Result<Authentication, Over> {
-        let host = self.host_meant(header);
+    async fn open<L: Line>(&mut self, line: &mut L, opening: &Opening) -> Result<Authentication, Over> {
+        let host = self.host_meant(opening);
         let from = host.as_ref().map(|host| host.domain().to_string()).unwrap_or_default();
-        let to = header.attribute("from").and_then(|from| address::read(&from).ok()).map(|from| from.to_bare());
-        let checked = header::check(header, namespaces::CLIENT).and_then(|()| self.check_host(host, connection));
+        let to = opening.from.as_deref().and_then(|from| address::read(from).ok()).map(|from| from.to_bare());
+        let checked = opening.problem.clone().map_or(Ok(()), Err).and_then(|()| self.check_host(host, line));
         let host = match checked {
             Ok(host) => host,
             Err(error) => {
-                connection.greet(&from, to.as_ref()).await?;
+                line.open(&from, to.as_ref(), b"").await?;
                 return Err(error.into());
             }
         };
         let config = self.shared.house.config();
         let settings: Settings = config.module(host.domain().as_str(), "streams").unwrap_or_default();
-        if let Some(place) = settings.redirect.filter(|_| connection.transport.is_tls()) {
-            connection.greet(&from, to.as_ref()).await?;
+        if let Some(place) = line.redirect(settings) {
+            if !place.contains("://") {
+                line.open(&from, to.as_ref(), b"").await?;
+            }
             return Err(StreamError::see_other_host(&place).into());
         }
-        let authentication = Authentication::new(&self.shared, &host, &connection.transport);
-        let may_log_in = connection.transport.is_tls() || self.may_be_plain(connection);
+        let authentication = Authentication::new(&self.shared, &host, line.bindings());
+        let may_log_in = line.is_encrypted() || self.may_be_plain(line);
         let offer = if may_log_in {
-            features::authenticating(&host, authentication.offered(), &config.limits, !connection.transport.is_tls())
+            features::authenticating(
+                &host,
+                authentication.offered(),
+                &config.limits,
+                line.may_start_tls(),
+                line.framing(),
+            )
         } else {
             features::before_tls()
         };
         self.host = Some(host);
         self.claimed = to.clone();
-        connection.send_header(&from, to.as_ref(), &offer).await?;
+        line.open(&from, to.as_ref(), &offer).await?;
         Ok(authentication)
     }
 
     /// The host that `to` names.
-    fn host_meant(&self, header: &Header) -> Option<Arc<Host>> {
-        let to = header.attribute("to")?;
-        let to = address::read(&to).ok()?;
+    fn host_meant(&self, opening: &Opening) -> Option<Arc<Host>> {
+        let to = address::read(opening.to.as_deref()?).ok()?;
         if to.node().is_some() || to.resource().is_some() {
             return None;
         }
         self.shared.house.host(to.domain())
     }
 
-    fn check_host(&self, host: Option<Arc<Host>>, connection: &Connection) -> Result<Arc<Host>, StreamError> {
+    fn check_host<L: Line>(&self, host: Option<Arc<Host>>, line: &L) -> Result<Arc<Host>, StreamError> {
         let host = host.ok_or_else(|| {
             StreamError::saying(StreamCondition::HostUnknown, "`to` does not name a host that is served here")
         })?;
         // XEP-0368 §2: with direct TLS the name in TLS and the name in the stream are one.
-        let server_name = connection.transport.info().and_then(|info| info.server_name);
+        let server_name = line.server_name();
         if self.direct_tls
             && let Some(server_name) = server_name
             && address::read_domain(&server_name).ok().as_deref() != Some(host.domain())
@@ -192,43 +197,43 @@ impl Negotiation {
         Ok(host)
     }
 
-    fn may_be_plain(&self, connection: &Connection) -> bool {
-        self.shared.house.config().tls.plaintext_on_loopback && connection.transport.peer_addr().ip().is_loopback()
+    fn may_be_plain<L: Line>(&self, line: &L) -> bool {
+        line.may_be_plain(self.shared.house.config().tls.plaintext_on_loopback)
     }
 
     /// A first-level element before the login.
-    async fn element(
+    async fn element<L: Line>(
         &mut self,
-        connection: &mut Connection,
+        line: &mut L,
         authentication: &mut Authentication,
         host: &Arc<Host>,
         element: Element,
     ) -> Result<Next, Over> {
-        let may_log_in = connection.transport.is_tls() || self.may_be_plain(connection);
+        let may_log_in = line.is_encrypted() || self.may_be_plain(line);
         match (element.namespace(), element.name()) {
             (namespaces::TLS, "starttls") => {
-                if connection.transport.is_tls() {
-                    connection.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+                if !line.may_start_tls() {
+                    line.send(b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
                     return Err(Over::Closed);
                 }
                 // Security row S9: plaintext behind <starttls/> is an attack, and the connection ends without a word.
-                if connection.has_more_input() {
+                if line.has_more_input() {
                     return Err(Over::Gone);
                 }
-                connection.send(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
+                line.send(b"<proceed xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>").await?;
                 Ok(Next::StartTls)
             }
             (namespaces::SASL, _) => match authentication.element(host, &element, may_log_in).await {
                 Progress::Say(words) => {
-                    connection.send(&words).await?;
+                    line.send(&words).await?;
                     Ok(Next::Token)
                 }
                 Progress::Failed(words) => {
                     let limits = self.shared.house.config().limits.clone();
                     let delay = self.admission.failed(&limits, Instant::now());
-                    tracing::info!(peer = %connection.transport.peer_addr().ip(), host = %host.domain(), "login.failed");
+                    tracing::info!(peer = %line.peer(), host = %host.domain(), "login.failed");
                     tokio::time::sleep(delay).await;
-                    connection.send(&words).await?;
+                    line.send(&words).await?;
                     if limits.authentication_failures_per_stream.allows(authentication.failures() + 1) {
                         Ok(Next::Token)
                     } else {
@@ -242,23 +247,23 @@ impl Negotiation {
                         let text = "`from` is not who logged in";
                         return Err(StreamError::saying(StreamCondition::InvalidFrom, text).into());
                     }
-                    connection.send(&words).await?;
+                    line.send(&words).await?;
                     Ok(Next::LoggedIn(Login { host: host.clone(), account, mechanism }))
                 }
             },
             ("http://jabber.org/protocol/compress", "compress") => {
-                connection.send(NO_COMPRESSION).await?;
+                line.send(NO_COMPRESSION).await?;
                 Ok(Next::Token)
             }
             (namespaces::CLIENT, "iq") if may_log_in => {
-                let reply = stranger(host, element, connection).await.ok_or(StreamCondition::NotAuthorized)?;
-                connection.send(&reply).await?;
+                let reply = stranger(host, element, line).await.ok_or(StreamCondition::NotAuthorized)?;
+                line.send(&reply).await?;
                 Ok(Next::Token)
             }
             (namespaces::CLIENT, _) => Err(StreamCondition::NotAuthorized.into()),
             _ => match host.contracts().resumption().filter(|resumption| resumption.is_request(&element)) {
                 Some(resumption) if may_log_in => {
-                    connection.send(&resumption.too_early()).await?;
+                    line.send(&resumption.too_early()).await?;
                     Ok(Next::Token)
                 }
                 _ => Err(StreamCondition::UnsupportedStanzaType.into()),
@@ -278,7 +283,7 @@ enum Next {
 }
 
 /// An IQ before the login: in-band registration, or nothing (XEP-0077 §3). `None` for what only ends the stream.
-async fn stranger(host: &Arc<Host>, element: Element, connection: &Connection) -> Option<Vec<u8>> {
+async fn stranger<L: Line>(host: &Arc<Host>, element: Element, line: &L) -> Option<Vec<u8>> {
     let stanza = match Stanza::read(element)? {
         Ok(stanza) => stanza,
         Err(_) => return None,
@@ -286,12 +291,7 @@ async fn stranger(host: &Arc<Host>, element: Element, connection: &Connection) -
     if !matches!(stanza.what, StanzaType::Iq(IqType::Get | IqType::Set)) {
         return None;
     }
-    let request = Request {
-        stanza: &stanza,
-        scope: Scope::Stranger,
-        session: None,
-        stranger: Some(connection.transport.peer_addr().ip()),
-    };
+    let request = Request { stanza: &stanza, scope: Scope::Stranger, session: None, stranger: Some(line.peer()) };
     let namespace = request.payload().namespace().to_owned();
     let answer = match host.catalogue().owner(Scope::Stranger, &namespace) {
         Some(owner) => owner.answer(request).await,
@@ -305,12 +305,12 @@ async fn stranger(host: &Arc<Host>, element: Element, connection: &Connection) -
         Ok(Answer::Payload(payload)) => Stanza::result_of(&stanza).with(payload),
         Err(refusal) => Stanza::error_for(&stanza, &refusal).ok()??,
     };
-    Some(written(&reply.from(host.address().clone())))
+    Some(written(&reply.from(host.address().clone()), line.framing()))
 }
 
 /// A stanza as bytes of the stream.
-pub(crate) fn written(stanza: &Stanza) -> Vec<u8> {
+pub(crate) fn written(stanza: &Stanza, framing: Framing) -> Vec<u8> {
     let mut out = Vec::new();
-    stanza.write(&mut out, None);
+    stanza.write(&mut out, (framing == Framing::Standalone).then_some(namespaces::CLIENT));
     out
 }

@@ -4,6 +4,7 @@ use waxwing_core::host::Host;
 use waxwing_core::limits::Limits;
 use waxwing_core::module::Phase;
 use waxwing_core::namespaces;
+use waxwing_core::wire::Framing;
 use waxwing_core::xml::Writer;
 
 use crate::sasl::Offered;
@@ -28,6 +29,14 @@ fn from_modules(writer: &mut Writer, host: &Host, phase: Phase) {
     }
 }
 
+/// Opens `<stream:features/>`, which declares its prefix where it stands alone (RFC 7395 §3.3.3).
+fn open(writer: &mut Writer, framing: Framing) {
+    writer.open("stream:features");
+    if framing == Framing::Standalone {
+        writer.attribute("xmlns:stream", namespaces::STREAM);
+    }
+}
+
 /// Before TLS: STARTTLS and nothing else (RFC 6120 §5.3.1).
 pub(crate) fn before_tls() -> Vec<u8> {
     b"<stream:features><starttls xmlns='urn:ietf:params:xml:ns:xmpp-tls'><required/></starttls></stream:features>"
@@ -35,9 +44,15 @@ pub(crate) fn before_tls() -> Vec<u8> {
 }
 
 /// Encrypted and not yet authenticated; or, where the operator allows it on loopback, not encrypted either.
-pub(crate) fn authenticating(host: &Host, offered: &Offered, bounds: &Limits, may_start_tls: bool) -> Vec<u8> {
+pub(crate) fn authenticating(
+    host: &Host,
+    offered: &Offered,
+    bounds: &Limits,
+    may_start_tls: bool,
+    framing: Framing,
+) -> Vec<u8> {
     let mut writer = Writer::new();
-    writer.open("stream:features");
+    open(&mut writer, framing);
     if may_start_tls {
         writer.open("starttls").attribute("xmlns", namespaces::TLS).close();
     }
@@ -61,9 +76,9 @@ pub(crate) fn authenticating(host: &Host, offered: &Offered, bounds: &Limits, ma
 }
 
 /// Authenticated and not yet bound.
-pub(crate) fn binding(host: &Host, bounds: &Limits) -> Vec<u8> {
+pub(crate) fn binding(host: &Host, bounds: &Limits, framing: Framing) -> Vec<u8> {
     let mut writer = Writer::new();
-    writer.open("stream:features");
+    open(&mut writer, framing);
     writer.open("bind").attribute("xmlns", namespaces::BIND).close();
     writer.open("session").attribute("xmlns", namespaces::SESSION).open("optional").close().close();
     from_modules(&mut writer, host, Phase::Binding);

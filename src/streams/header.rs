@@ -39,7 +39,15 @@ pub(crate) fn check(header: &Header, content: &str) -> Result<(), StreamError> {
         let text = format!("the default namespace of this stream is {content}");
         return Err(StreamError::saying(StreamCondition::InvalidNamespace, text));
     }
-    match header.attribute("version").as_deref().and_then(major_version) {
+    check_version(header.attribute("version").as_deref())
+}
+
+/// Checks the version that a client says it speaks.
+///
+/// # Errors
+/// `unsupported-version`.
+pub(crate) fn check_version(version: Option<&str>) -> Result<(), StreamError> {
+    match version.and_then(major_version) {
         Some(major) if major >= 1 => Ok(()),
         _ => Err(StreamError::saying(StreamCondition::UnsupportedVersion, "this server speaks XMPP 1.0")),
     }

@@ -9,6 +9,7 @@ mod connection;
 mod features;
 mod gate;
 mod header;
+mod line;
 mod listeners;
 mod module;
 mod reading;

@@ -18,7 +18,7 @@ pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(sta
 
 static MANIFEST: Manifest = Manifest {
     name: "streams",
-    summary: "turns bytes into stanzas: TLS, login, resource binding",
+    summary: "turns bytes into stanzas: TCP, WebSocket, TLS, login, resource binding",
     xeps: &[
         Xep::complete(156, "1.4.0"),
         Xep::partial(368, "1.1.0", "for clients"),
@@ -40,6 +40,9 @@ pub(crate) struct Settings {
     /// sent there once the connection is encrypted, so that nobody in between can send them astray. For moving to another
     /// machine while old addresses are still about.
     pub(crate) redirect: Option<String>,
+    /// Where this host is served over WebSocket now: a URL that begins with wss://. Clients that come over an encrypted
+    /// WebSocket are sent there.
+    pub(crate) redirect_websocket: Option<String>,
     /// Where this host's web is seen from outside: a URL such as "https://chat.example.org", the one a proxy or the
     /// certificate has. It is told to clients that look for WebSocket and BOSH (host-meta, XEP-0156). Without it they are
     /// told the name they have asked for.
@@ -58,6 +61,11 @@ impl Settings {
     }
 }
 
+/// Whether it is a URL that a client may be sent to: never in the clear (RFC 7395 §3.6.1).
+fn is_websocket_url(text: &str) -> bool {
+    text.starts_with("wss://") && text.parse::<http::Uri>().is_ok_and(|uri| uri.authority().is_some())
+}
+
 /// Whether it is the beginning of a URL of the web: `https://host`, `http://host:port`, and perhaps a path.
 fn is_web_url(text: &str) -> bool {
     let Ok(uri) = text.parse::<http::Uri>() else { return false };
@@ -71,6 +79,10 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
     if let Some(redirect) = settings.redirect.filter(|redirect| !is_place(redirect)) {
         let text =
             format!("redirect = {redirect:?} is neither \"host\" nor \"host:port\", IPv6 addresses need brackets");
+        return Err(StartError::Other(text));
+    }
+    if let Some(url) = settings.redirect_websocket.filter(|url| !is_websocket_url(url)) {
+        let text = format!("redirect_websocket = {url:?} is not the URL of an encrypted WebSocket (wss://…)");
         return Err(StartError::Other(text));
     }
     if let Some(url) = settings.web_url.filter(|url| !is_web_url(url)) {

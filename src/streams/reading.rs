@@ -1,10 +1,12 @@
 //! A bound client's reader: bytes become stanzas and depart, one after the other (RFC 6120 §4.4, §4.6).
 
+use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::time::timeout;
+use waxwing_core::config::{Config, Period};
 use waxwing_core::departure::depart;
 use waxwing_core::limits::Limits;
 use waxwing_core::namespaces;
@@ -18,18 +20,76 @@ use crate::bucket::Bucket;
 use crate::connection::drain;
 use crate::gate::Admission;
 use crate::header;
+use crate::line::{Opening, Said};
 use crate::tls::Transport;
 
 const TLS_FAILURE: &[u8] = b"<failure xmlns='urn:ietf:params:xml:ns:xmpp-tls'/>";
 
-/// What a reader needs.
-pub(crate) struct Reader {
-    pub(crate) session: Arc<Session>,
-    /// The number of the wire that belongs to this stream.
-    pub(crate) wire_number: u32,
+/// Where a bound client's elements come from.
+pub(crate) trait Source: Send + 'static {
+    /// What is here whole; nothing when more must come first. Holds no buffer while nothing is here.
+    ///
+    /// # Errors
+    /// What ends the stream.
+    fn take(&mut self) -> Result<Option<Said>, StreamError>;
+
+    /// Waits for more; how many bytes came, 0 at the end. Can be dropped at any time without loss.
+    fn more(&mut self) -> impl Future<Output = io::Result<usize>> + Send;
+
+    /// After how long a silence the client is asked whether it is there.
+    fn quiet(&self, config: &Config) -> Period {
+        config.limits.ping_after
+    }
+
+    /// Asks the client whether it is there. Any answer will do, an error too (XEP-0199 §4.1).
+    fn ask(&mut self, session: &Session) {
+        ping(session);
+    }
+
+    /// Reads and throws away until the client closes its direction, too.
+    fn finish(self, patience: Duration) -> impl Future<Output = ()> + Send;
+}
+
+/// Reads elements from a TCP stream.
+pub(crate) struct TcpSource {
     pub(crate) transport: Arc<Transport>,
     pub(crate) scanner: Scanner,
     pub(crate) input: BytesMut,
+}
+
+impl Source for TcpSource {
+    fn take(&mut self) -> Result<Option<Said>, StreamError> {
+        let step = self.scanner.next(&self.input).map_err(|error| header::error_for(&error))?;
+        self.input.advance(step.consumed);
+        let Some(token) = step.token else {
+            if self.input.is_empty() {
+                // An idle session holds no buffers.
+                self.input = BytesMut::new();
+            }
+            return Ok(None);
+        };
+        Ok(Some(match token {
+            Token::Header(header) => Said::Opening(Opening::from(&header)),
+            Token::Element(element) => Said::Element(element),
+            Token::Close => Said::Close,
+        }))
+    }
+
+    async fn more(&mut self) -> io::Result<usize> {
+        self.transport.read(&mut self.input).await
+    }
+
+    async fn finish(self, patience: Duration) {
+        drain(&self.transport, patience).await;
+    }
+}
+
+/// What a reader needs.
+pub(crate) struct Reader<S: Source> {
+    pub(crate) session: Arc<Session>,
+    /// The number of the wire that belongs to this stream.
+    pub(crate) wire_number: u32,
+    pub(crate) source: S,
     pub(crate) admission: Admission,
 }
 
@@ -75,7 +135,7 @@ impl Drop for Guard {
     }
 }
 
-impl Reader {
+impl<S: Source> Reader<S> {
     /// Reads until the session is over, or is on another stream.
     pub(crate) async fn run(mut self) {
         let number = self.wire_number;
@@ -95,7 +155,7 @@ impl Reader {
         }
         self.session.wait_for_detachment(number).await;
         let patience = self.session.host().house().config().limits.close_timeout.get();
-        Box::pin(drain(&self.transport, patience)).await;
+        Box::pin(self.source.finish(patience)).await;
         drop(self.admission);
     }
 
@@ -121,18 +181,17 @@ impl Reader {
     /// Lets every complete stanza of the input depart.
     async fn take_stanzas(&mut self, pace: &mut Pace) -> Option<Ending> {
         loop {
-            let step = match self.scanner.next(&self.input) {
-                Ok(step) => step,
-                Err(error) => return Some(Ending::Error(header::error_for(&error))),
+            let said = match self.source.take() {
+                Ok(said) => said,
+                Err(error) => return Some(Ending::Error(error)),
             };
-            self.input.advance(step.consumed);
-            match step.token {
-                Some(Token::Element(element)) if element.namespace() == namespaces::TLS => {
+            match said {
+                Some(Said::Element(element)) if element.namespace() == namespaces::TLS => {
                     // RFC 6120 §5.4.2.2: nothing to start here; the stream is over.
                     self.session.send_element(Bytes::from_static(TLS_FAILURE));
                     return Some(Ending::Closed);
                 }
-                Some(Token::Element(element)) => {
+                Some(Said::Element(element)) => {
                     if let Err(error) = depart(&self.session, self.wire_number, element).await {
                         return Some(Ending::Error(error));
                     }
@@ -144,18 +203,12 @@ impl Reader {
                         return Some(ending);
                     }
                 }
-                Some(Token::Close) => return Some(Ending::Closed),
-                Some(Token::Header(_)) => {
+                Some(Said::Close) => return Some(Ending::Closed),
+                Some(Said::Opening(_)) => {
                     let text = "the stream has begun already";
                     return Some(Ending::Error(StreamError::saying(StreamCondition::NotAuthorized, text)));
                 }
-                None => {
-                    if self.input.is_empty() {
-                        // An idle session holds no buffers.
-                        self.input = BytesMut::new();
-                    }
-                    return None;
-                }
+                None => return None,
             }
         }
     }
@@ -174,7 +227,7 @@ impl Reader {
     /// Waits for bytes; asks a silent client whether it is still there (RFC 6120 §4.6.1).
     async fn wait_for_bytes(&mut self) -> Result<usize, Ending> {
         let config = self.session.host().house().config();
-        let (quiet, patience) = (config.limits.ping_after, config.limits.ping_timeout);
+        let (quiet, patience) = (self.source.quiet(&config), config.limits.ping_timeout);
         drop(config);
         if quiet.is_unlimited() {
             return self.read_some().await;
@@ -182,7 +235,7 @@ impl Reader {
         if let Ok(read) = timeout(quiet.get(), self.read_some()).await {
             return read;
         }
-        self.ping();
+        self.source.ask(&self.session);
         match timeout(patience.get().min(Duration::from_secs(86_400)), self.read_some()).await {
             Ok(read) => read,
             Err(_) => Err(Ending::Silent),
@@ -191,21 +244,18 @@ impl Reader {
 
     async fn read_some(&mut self) -> Result<usize, Ending> {
         tokio::select! {
-            read = self.transport.read(&mut self.input) => match read {
+            read = self.source.more() => match read {
                 Ok(0) | Err(_) => Err(Ending::Lost),
                 Ok(bytes) => Ok(bytes),
             },
             () = self.session.wait_for_detachment(self.wire_number) => Err(Ending::Ended),
         }
     }
+}
 
-    /// Any answer will do, an error too (XEP-0199 §4.1).
-    fn ping(&self) {
-        let Ok(payload) = element("<ping xmlns='urn:xmpp:ping'/>") else { return };
-        let ping = Stanza::iq(IqType::Get)
-            .from(self.session.host().address().clone())
-            .to(self.session.jid().clone())
-            .with(payload);
-        let _ = self.session.deliver(Parcel::new(ping, Origin::House));
-    }
+/// Asks with a ping of XMPP (XEP-0199).
+fn ping(session: &Session) {
+    let Ok(payload) = element("<ping xmlns='urn:xmpp:ping'/>") else { return };
+    let ping = Stanza::iq(IqType::Get).from(session.host().address().clone()).to(session.jid().clone()).with(payload);
+    let _ = session.deliver(Parcel::new(ping, Origin::House));
 }

@@ -5,7 +5,9 @@ mod connection;
 mod health;
 mod host_meta;
 mod proxies;
+mod standalone;
 mod stream;
+mod websocket;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +26,12 @@ use crate::tls::Transport;
 
 /// What streams serve on every host.
 pub(crate) fn routes(shared: &Arc<Shared>) -> Vec<Route> {
-    host_meta::routes(shared).into()
+    let config = shared.house.config();
+    let mut routes: Vec<Route> = host_meta::routes(shared).into();
+    if config.http.websocket {
+        routes.push(websocket::route(shared));
+    }
+    routes
 }
 
 /// Serves one connection to a listener of the web until it is over.

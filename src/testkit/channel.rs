@@ -10,10 +10,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
+use crate::bridge::Bridge;
+
 /// What carries the bytes.
 pub(crate) enum Carrier {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
+    /// A WebSocket, or BOSH.
+    Bridge(Bridge),
     /// The connection is gone.
     Gone,
 }
@@ -95,6 +99,7 @@ impl AsyncRead for Carrier {
         match self.get_mut() {
             Carrier::Plain(stream) => Pin::new(stream).poll_read(context, buffer),
             Carrier::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
+            Carrier::Bridge(bridge) => Pin::new(bridge).poll_read(context, buffer),
             Carrier::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -105,6 +110,7 @@ impl AsyncWrite for Carrier {
         match self.get_mut() {
             Carrier::Plain(stream) => Pin::new(stream).poll_write(context, bytes),
             Carrier::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+            Carrier::Bridge(bridge) => Pin::new(bridge).poll_write(context, bytes),
             Carrier::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -113,6 +119,7 @@ impl AsyncWrite for Carrier {
         match self.get_mut() {
             Carrier::Plain(stream) => Pin::new(stream).poll_flush(context),
             Carrier::Tls(stream) => Pin::new(stream).poll_flush(context),
+            Carrier::Bridge(bridge) => Pin::new(bridge).poll_flush(context),
             Carrier::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }
@@ -121,6 +128,7 @@ impl AsyncWrite for Carrier {
         match self.get_mut() {
             Carrier::Plain(stream) => Pin::new(stream).poll_shutdown(context),
             Carrier::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+            Carrier::Bridge(bridge) => Pin::new(bridge).poll_shutdown(context),
             Carrier::Gone => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
     }

@@ -95,6 +95,18 @@ impl RawClient {
     ) -> RawClient {
         let carrier =
             Carrier::open(address).await.unwrap_or_else(|error| panic!("cannot connect to {address}: {error}"));
+        RawClient::over(carrier, who, names, transcript, host, certificates)
+    }
+
+    /// A connection that is there already.
+    pub(crate) fn over(
+        carrier: Carrier,
+        who: &str,
+        names: Names,
+        transcript: Transcript,
+        host: &str,
+        certificates: PathBuf,
+    ) -> RawClient {
         transcript.add(who, "--", b"connected");
         RawClient {
             who: who.to_owned(),

@@ -63,6 +63,7 @@
 //! in good order (FIN, under TLS `close_notify`); [`RawClient::expect_end`] the same without an error;
 //! [`RawClient::expect_close`] only the end of the connection, and says whether it was in good order.
 
+mod bridge;
 mod channel;
 mod client;
 mod compare;
@@ -82,6 +83,7 @@ mod template;
 mod tls;
 mod transcript;
 mod tree;
+pub mod websocket;
 
 pub use channel::Ending;
 pub use client::{PATIENCE, RawClient};
@@ -89,7 +91,7 @@ pub use names::Names;
 pub use negotiation::stream_header;
 pub use options::TestOptions;
 pub use process::resident_memory;
-pub use scene::Scene;
+pub use scene::{Scene, Web};
 pub use server::{Addresses, Assembly, Boxed, Running, TestServer};
 pub use shared::SharedServer;
 pub use tls::{TlsChoice, TlsFacts};

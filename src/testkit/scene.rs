@@ -5,11 +5,15 @@ use std::panic::Location;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::net::TcpStream;
+
+use crate::channel::Carrier;
 use crate::client::RawClient;
 use crate::names::Names;
 use crate::server::TestServer;
 use crate::tls::TlsChoice;
 use crate::transcript::Transcript;
+use crate::websocket;
 
 static COUNT: AtomicU32 = AtomicU32::new(1);
 
@@ -21,6 +25,15 @@ pub struct Scene {
     transcript: Transcript,
     number: u32,
     accounts: Mutex<BTreeSet<String>>,
+}
+
+/// A transport of the web. On it what a test sends with one call is one frame, or the content of one request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Web {
+    /// WebSocket in the clear.
+    Socket,
+    /// WebSocket over TLS.
+    SecureSocket,
 }
 
 impl Scene {
@@ -175,6 +188,57 @@ impl Scene {
             client.bind(resource).await;
             client
         }
+    }
+
+    /// A connection over this transport of the web, on which nothing has been said.
+    ///
+    /// # Panics
+    /// When it cannot be had.
+    pub async fn connect_web(&self, web: Web) -> RawClient {
+        self.web_as("client", self.host(), web).await
+    }
+
+    async fn web_as(&self, who: &str, host: &str, web: Web) -> RawClient {
+        let addresses = self.server.addresses();
+        let mut facts = None;
+        let bridge = match web {
+            Web::Socket => websocket::bridge(websocket::connect(addresses.http[0], host).await),
+            Web::SecureSocket => {
+                let socket = TcpStream::connect(addresses.https[0]).await.expect("the web listens");
+                let choice = TlsChoice::new().alpn(&["http/1.1"]);
+                let certificates = self.server.certificates();
+                let (socket, known) = choice.connect(socket, host, &certificates, true).await.expect("TLS");
+                facts = Some(known);
+                let protocol = [("sec-websocket-protocol", "xmpp")];
+                websocket::bridge(websocket::upgrade(socket, host, &protocol).await.expect("a WebSocket"))
+            }
+        };
+        let (names, transcript) = (self.names.clone(), self.transcript.clone());
+        let carrier = Carrier::Bridge(bridge);
+        let mut client = RawClient::over(carrier, who, names, transcript, host, self.server.certificates());
+        client.tls = facts;
+        client
+    }
+
+    /// As [`Scene::logged_in`], over a transport of the web.
+    pub async fn web_logged_in(&self, name: &str, web: Web) -> RawClient {
+        let (short, host) = self.place(name);
+        if self.names.get(&short).is_none() {
+            self.account(name).await;
+        }
+        let mut client = self.web_as(name, &host, web).await;
+        let bare = self.names.value(&short);
+        let local = bare.split('@').next().unwrap_or_default();
+        client.login(local, &self.password(&short)).await;
+        client
+    }
+
+    /// As [`Scene::session`], over a transport of the web.
+    pub async fn web_session(&self, name: &str, web: Web) -> RawClient {
+        let (someone, resource) = name.split_once('/').unwrap_or((name, ""));
+        let mut client = self.web_logged_in(someone, web).await;
+        client.bind(resource).await;
+        client
     }
 
     /// A session that has sent initial presence, and taken in what came of it.

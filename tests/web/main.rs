@@ -6,3 +6,4 @@ mod common;
 mod health;
 mod host_meta;
 mod seam;
+mod websocket;

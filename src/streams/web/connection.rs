@@ -34,7 +34,6 @@ pub(crate) fn timed(period: Period) -> Duration {
 pub(crate) struct Facts {
     pub(crate) transport: Arc<Transport>,
     /// Its place at the gate; a WebSocket takes it over. None when it comes from a proxy.
-    #[allow(dead_code, reason = "held for the life of the connection")]
     pub(crate) admission: Arc<Mutex<Option<Admission>>>,
     /// How many requests are open.
     open: Arc<AtomicUsize>,

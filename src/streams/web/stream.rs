@@ -32,7 +32,6 @@ impl HttpStream {
     }
 
     /// The transport, and what was read and not looked at.
-    #[allow(dead_code, reason = "WebSockets come next")]
     pub(crate) fn into_parts(self) -> (Arc<Transport>, BytesMut) {
         (self.transport, self.left)
     }
