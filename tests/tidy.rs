@@ -74,7 +74,7 @@ fn floor(package: &Package) -> Floor {
         (Some("src"), Some("core")) => Floor::Hall,
         (Some("src"), Some("streams" | "cluster")) => Floor::Room,
         (Some("src"), Some("xml" | "storage" | "preparation")) => Floor::Ground,
-        (Some("src"), Some("testkit")) | (Some("xtask" | "fuzz"), _) => Floor::Shed,
+        (Some("src"), Some("testkit" | "faults")) | (Some("xtask" | "fuzz"), _) => Floor::Shed,
         _ => panic!("{} stands on no floor: add it to tests/tidy.rs and to docs/architecture.md", folder.display()),
     }
 }
@@ -193,8 +193,8 @@ fn containing(sources: &[Source], words: &[&str], exceptions: &[&str]) -> Vec<St
 
 #[test]
 fn s26_randomness_has_one_source() {
-    // Not secrets: names of throw-away databases. Keys: the library of certificates draws them itself.
-    let exceptions = ["src/core/random.rs", "src/storage/testing.rs", "tests/tidy.rs"];
+    // Not secrets: names of throw-away databases, and dice that must fall the same way again.
+    let exceptions = ["src/core/random.rs", "src/storage/testing.rs", "src/faults/dice.rs", "tests/tidy.rs"];
     let words = ["aws_lc_rs::rand", "SystemRandom", "getrandom", "thread_rng", "fastrand", "use rand::", " rand::"];
     none(&containing(&rust_files(), &words, &exceptions), "tokens come from src/core/random.rs");
 }

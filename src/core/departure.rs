@@ -5,6 +5,7 @@ use std::sync::Arc;
 use waxwing_xml::{Child, Element};
 
 use crate::address;
+use crate::fail_point;
 use crate::fault::Fault;
 use crate::house::House;
 use crate::namespaces;
@@ -36,6 +37,7 @@ pub async fn depart(session: &Arc<Session>, wire_number: u32, element: Element) 
         None => return Err(StreamCondition::UnsupportedStanzaType.into()),
         Some(Ok(stanza)) => {
             session.host().house().metrics().received(&stanza);
+            fail_point::reached("departure", &stanza);
             let mut parcel = Parcel::new(stanza, Origin::Session(session.clone()));
             match leave(session, &mut parcel).await {
                 // From here on the router answers for refusals.

@@ -4,17 +4,20 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
 use tokio::time::Sleep;
 
 use crate::arrival;
 use crate::catalogue::Catalogue;
 use crate::clock::now_milliseconds;
 use crate::events::Event;
+use crate::fail_point;
 use crate::held::Held;
 use crate::host::Host;
 use crate::mailbox::{Delivery, Order};
@@ -42,7 +45,18 @@ pub(crate) fn start(session: Arc<Session>, wire: Option<Box<dyn Wire>>) {
     let number = session.wire_number();
     house.metrics().sessions(session.circumstances().transport).inc();
     house.tasks().spawn(async move {
-        let (attached, farewell) = write(&session, wire.map(|wire| Attached { wire, number })).await;
+        let mut attached = wire.map(|wire| Attached { wire, number });
+        let farewell = loop {
+            match AssertUnwindSafe(write(&session, &mut attached)).catch_unwind().await {
+                Ok(farewell) => break farewell,
+                // A fault of ours ends this session, and no other (row F2 of the fault list). What was being written is
+                // lost on the wire, not in the archive.
+                Err(_) => {
+                    tracing::error!(session = %session.jid(), "session.writer_panicked");
+                    session.end(Some(StreamCondition::InternalServerError.into()));
+                }
+            }
+        };
         let wire = attached.map(|attached| attached.wire);
         // Large, and needed once: no session carries it all its life.
         match farewell {
@@ -68,20 +82,21 @@ enum Farewell {
     Suspend(StreamError),
 }
 
-/// Writes until the session is to end. Gives the wire back unless it is lost.
-async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Option<Attached>, Farewell) {
+/// Writes until the session is to end. The wire is left where it was unless it is lost.
+async fn write(session: &Arc<Session>, attached: &mut Option<Attached>) -> Farewell {
     // How long it waits for a wire, while it has none.
     let mut patience = None;
     loop {
         match session.mailbox.take_order(|| session.wire_number()) {
             Some(Order::Close { last_words, write_what_waits, .. }) => {
-                return (attached, Farewell::Close { last_words, write_what_waits });
+                return Farewell::Close { last_words, write_what_waits };
             }
-            Some(Order::Suspend(last_words)) => return (attached, Farewell::Suspend(last_words)),
+            Some(Order::Suspend(last_words)) => return Farewell::Suspend(last_words),
             Some(Order::Lost(number, last_words)) if session.detach(number) => match attached.take() {
                 Some(old) if last_words.is_some() && session.is_kept() => say_goodbye(session, old.wire, last_words),
                 Some(old) if last_words.is_some() => {
-                    return (Some(old), Farewell::Close { last_words, write_what_waits: false });
+                    *attached = Some(old);
+                    return Farewell::Close { last_words, write_what_waits: false };
                 }
                 _ => {}
             },
@@ -101,10 +116,10 @@ async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Optio
             }
             Some(Order::Lost(..)) | None => {}
         }
-        let Some(Attached { wire, number }) = &mut attached else {
+        let Some(Attached { wire, number }) = attached else {
             let waiting = wait_for_a_wire(session, &mut patience).await;
             if !waiting {
-                return (None, Farewell::Close { last_words: None, write_what_waits: false });
+                return Farewell::Close { last_words: None, write_what_waits: false };
             }
             continue;
         };
@@ -116,7 +131,7 @@ async fn write(session: &Arc<Session>, mut attached: Option<Attached>) -> (Optio
             Ok(_) => {}
             Err(_) => {
                 session.detach(*number);
-                attached = None;
+                *attached = None;
             }
         }
     }
@@ -175,6 +190,7 @@ async fn fill(session: &Arc<Session>, wire: &mut dyn Wire, number: u32) -> bool 
             }
             Some(Delivery::LetGo) => written += Box::pin(let_go(session, &catalogue, wire, Held::take)).await,
             Some(Delivery::Parcel(mut parcel)) => {
+                fail_point::reached("handover", &parcel.stanza);
                 parcel.recipients.push(session.clone());
                 if catalogue.pass(Stage::Hold, &mut parcel).await == Ok(Pass::Taken) {
                     session.with_note(|held: &mut Held| held.put(*parcel));
@@ -378,8 +394,8 @@ mod tests {
 
     #[test]
     fn a_writer_takes_little_from_each_session() {
-        async fn run(session: Arc<Session>, wire: Option<Attached>) {
-            let _ = write(&session, wire).await;
+        async fn run(session: Arc<Session>, mut wire: Option<Attached>) {
+            let _ = AssertUnwindSafe(write(&session, &mut wire)).catch_unwind().await;
         }
         assert!(size_of_future(run) <= 600, "{} bytes", size_of_future(run));
     }
