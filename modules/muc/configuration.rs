@@ -298,6 +298,12 @@ impl Configuration {
         self.whois == Whois::Anyone
     }
 
+    /// Whether nobody comes in who was not let in: by a list or by a password. Elsewhere anybody may say anything, and a
+    /// message for all wakes nobody's phone by itself (XEP-0492 §3).
+    pub fn is_private(&self) -> bool {
+        self.members_only || self.password.is_some()
+    }
+
     /// Whether everyone who may enter, so nearly anyone, may read what is said (§14.3).
     pub fn is_logged(&self) -> bool {
         self.archiving && !self.members_only && self.password.is_none()

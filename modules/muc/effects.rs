@@ -50,13 +50,20 @@ pub struct Utterance {
     pub archived_only: Option<Element>,
     /// Those who are away and are told of it.
     pub absent: Vec<Absent>,
+    /// Whether it is a conversation among people who were let in, not one for everybody.
+    pub is_private: bool,
 }
 
 impl Utterance {
     /// Whether those who are away want to know that something was said: a text, or what cannot be read here.
     pub fn stirs(&self) -> bool {
-        self.recall || self.message.payloads().any(|payload| ENCRYPTED.contains(&payload.namespace()))
+        self.recall || is_encrypted(&self.message)
     }
+}
+
+/// Whether a message says something that cannot be read here.
+pub fn is_encrypted(message: &Stanza) -> bool {
+    message.payloads().any(|payload| ENCRYPTED.contains(&payload.namespace()))
 }
 
 /// Someone affiliated who is not in the room.
@@ -64,8 +71,32 @@ impl Utterance {
 pub struct Absent {
     /// Who it is.
     pub account: BareJid,
-    /// Whether the message mentions him.
-    pub is_mentioned: bool,
+    /// How the message mentions him.
+    pub mention: Mention,
+}
+
+/// How a message mentions somebody. The greater one says more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mention {
+    /// It does not.
+    None,
+    /// It mentions everyone, or his name stands in the text: his devices are woken as by a mention.
+    Likely,
+    /// It mentions him, his role or his affiliation in so many words (XEP-0372, XEP-0513): he is sent it (XEP-0452).
+    Explicit,
+}
+
+/// A message as all have seen it, and who is to be told that was not there.
+#[derive(Debug)]
+pub struct Reflected {
+    /// To everyone in the room, and to those who are away and are sent it.
+    pub deliveries: Vec<Stanza>,
+    /// The message itself, with its id.
+    pub said: Stanza,
+    /// Those who are away.
+    pub absent: Vec<Absent>,
+    /// Whether it is a conversation among people who were let in, not one for everybody.
+    pub is_private: bool,
 }
 
 /// A wish that a message be taken back (XEP-0424, XEP-0425). Whoever keeps the room looks the message up.

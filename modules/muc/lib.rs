@@ -89,7 +89,7 @@ pub static MANIFEST: Manifest = Manifest {
         ),
     ],
     hears: &[Happening::Opening, Happening::SessionEnded, Happening::SessionResumed, Happening::AccountRemoved],
-    likes: &[Contract::Archive, Contract::Blocking],
+    likes: &[Contract::Archive, Contract::Blocking, Contract::Push],
     migrations: Some(store::MIGRATIONS),
     settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY
@@ -130,7 +130,7 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
         occupant_key: hmac::Key::new(hmac::HMAC_SHA256, &secret),
         is_ours: Box::new(move |domain| house.host(domain).is_some()),
         has_archive: archive.is_some(),
-        tells_absent: false,
+        tells_absent: context.contracts().push().is_some(),
     });
     let store = Store(context.database().clone());
     let courier = Courier::new(context.clone());

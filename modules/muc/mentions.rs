@@ -117,6 +117,8 @@ pub struct Mentioned {
     pub occupant_ids: Vec<String>,
     /// By affiliation.
     pub affiliations: Vec<Affiliation>,
+    /// Everyone. Who is away is not sent the message for it (§3.2.1.1: the occupants are meant), but may be woken.
+    pub everyone: bool,
 }
 
 impl Mentioned {
@@ -156,6 +158,10 @@ impl Mentioned {
     }
 
     fn read_group(&mut self, group: &str, role: Role, rules: &Mentions) {
+        if group == CHANNEL {
+            self.everyone |= rules.channel.allows(role);
+            return;
+        }
         if !rules.associations.allows(role) {
             return;
         }
@@ -163,7 +169,7 @@ impl Mentioned {
         self.affiliations.extend(affiliation.filter(|affiliation| *affiliation >= Affiliation::Member));
     }
 
-    /// Whether nobody is mentioned.
+    /// Whether nobody is mentioned who may be away.
     pub fn is_empty(&self) -> bool {
         self.addresses.is_empty() && self.occupant_ids.is_empty() && self.affiliations.is_empty()
     }
@@ -206,6 +212,13 @@ mod tests {
         let all = "<mention xmlns='urn:xmpp:mentions:0' mentions='urn:xmpp:mentions:0#member'/>\
                    <mention xmlns='urn:xmpp:mentions:0' mentions='urn:xmpp:mentions:0#outcast'/>";
         assert_eq!(read(all, Role::Participant).affiliations, [Affiliation::Member]);
+    }
+
+    #[test]
+    fn moderators_mention_everyone() {
+        let all = "<mention xmlns='urn:xmpp:mentions:0' mentions='urn:xmpp:mentions:0#channel'/>";
+        assert!(read(all, Role::Moderator).everyone && !read(all, Role::Participant).everyone);
+        assert!(read(all, Role::Moderator).is_empty());
     }
 
     #[test]

@@ -274,11 +274,16 @@ impl Resident {
         put_in_order(&mut said, |(_, result)| result.as_ref().ok().copied().flatten());
         let now = Moment::now();
         let mut stirs = false;
+        let mut awaited = Vec::new();
         for (Pending { utterance, reply }, result) in said {
             let answer = match result {
                 Ok(id) => {
                     stirs |= utterance.stirs();
-                    self.outbox.append(&mut room.reflect(utterance, id, now));
+                    let mut reflected = room.reflect(utterance, id, now);
+                    self.outbox.append(&mut reflected.deliveries);
+                    if !reflected.absent.is_empty() {
+                        awaited.push(reflected);
+                    }
                     Ok(Granted::Done)
                 }
                 Err(error) => Err(error.into()),
@@ -287,6 +292,9 @@ impl Resident {
         }
         if stirs {
             self.stir(now);
+        }
+        for reflected in &awaited {
+            self.wake(reflected);
         }
     }
 
@@ -314,7 +322,7 @@ impl Resident {
                 tracing::error!(room = %self.address, %error, "muc.retracted_message_stays");
             }
         }
-        self.outbox.append(&mut room.reflect(utterance, Some(id), now));
+        self.outbox.append(&mut room.reflect(utterance, Some(id), now).deliveries);
         if let Some(request) = request {
             self.outbox.push(Stanza::result_of(&request));
         }

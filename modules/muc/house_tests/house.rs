@@ -19,6 +19,7 @@ use waxwing_core::credentials::{Hash, ScramKeys};
 use waxwing_core::departure::depart;
 use waxwing_core::house::House;
 use waxwing_core::module::{Context, Manifest, Module, Plan};
+use waxwing_core::push::{Push, Waiting};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, Session};
 use waxwing_core::stanza::{Stanza, element};
@@ -106,12 +107,24 @@ pub struct Shelf {
     pub breaks: AtomicBool,
     /// How long it takes for a message, in milliseconds; the first of two may take longer than the second.
     pub delay: AtomicUsize,
+    /// Whose devices were called, and how.
+    pub called: Mutex<Vec<String>>,
 }
 
 impl Shelf {
     pub fn bodies(&self) -> Vec<String> {
         let read = |bytes: &Bytes| Stanza::read(element(bytes.clone()).unwrap()).unwrap().unwrap();
         self.kept.lock().iter().filter_map(|(_, _, bytes)| Some(read(bytes).text_of("body")?.into_owned())).collect()
+    }
+}
+
+impl Push for Shelf {
+    fn tell(&self, waiting: Waiting<'_>) {
+        let Waiting { account, chat, sender, message, circle, is_mention, urgency, may_show_body } = waiting;
+        assert!(message.payload("urn:xmpp:sid:0", "stanza-id").is_some(), "it is kept before anybody is called");
+        let body = message.text_of("body").unwrap_or_default();
+        let called = format!("{account} {chat} {sender} {circle:?} {is_mention} {urgency:?} {may_show_body} {body}");
+        self.called.lock().push(called);
     }
 }
 
@@ -188,13 +201,15 @@ pub fn shelf(host: &str) -> Arc<Shelf> {
 struct Base;
 impl Module for Base {}
 
-static BASE: Manifest = Manifest { name: "base", offers: &[Contract::Accounts, Contract::Archive], ..Manifest::EMPTY };
+static BASE: Manifest =
+    Manifest { name: "base", offers: &[Contract::Accounts, Contract::Archive, Contract::Push], ..Manifest::EMPTY };
 const BASE_PLAN: Plan = Plan {
     manifest: &BASE,
     start: |context: Context| {
         async move {
             context.contracts().offer_accounts(Arc::new(Everyone));
             context.contracts().offer_archive(shelf(context.domain().as_str()));
+            context.contracts().offer_push(shelf(context.domain().as_str()));
             Ok(Arc::new(Base) as Arc<dyn Module>)
         }
         .boxed()

@@ -1,6 +1,7 @@
 //! Rooms in a house: awake and asleep, with an archive that is slow, fails or breaks, and clients that come and go.
 
 mod activity;
+mod calling;
 mod house;
 
 use std::sync::Arc;

@@ -1,14 +1,15 @@
-//! What a room notices for those who are not in it (XEP-0437): who comes and goes, and that something is said.
+//! What a room notices for those who are not in it (XEP-0437, XEP-0357): who comes and goes, and that something is said.
 
 use std::time::Instant;
 
 use waxwing_core::address::{BareJid, Jid};
 use waxwing_core::clock::now_milliseconds;
+use waxwing_core::push::{Circle, Urgency, Waiting};
 
 use super::Resident;
 use crate::activity::indicator;
 use crate::affiliation::Affiliation;
-use crate::effects::Change;
+use crate::effects::{Absent, Change, Mention, Reflected, is_encrypted};
 use crate::moment::Moment;
 
 impl Resident {
@@ -53,6 +54,29 @@ impl Resident {
         let service = BareJid::from_parts(None, self.address.domain());
         let here = [self.address.clone()];
         self.outbox.extend(devices.into_iter().map(|device| indicator(service.clone(), device, &here)));
+    }
+
+    /// Something was said and is kept: the devices of members who are away are called (XEP-0357), as far as these have
+    /// accounts here and want it.
+    pub(super) fn wake(&self, reflected: &Reflected) {
+        let Reflected { said, absent, .. } = reflected;
+        let Some(sender) = &said.from else { return };
+        let is_readable = said.own_payload("body").is_some() && !is_encrypted(said);
+        for Absent { account, mention } in absent {
+            let Some(host) = self.rooms.context.house().host(account.domain()) else { continue };
+            let Some(push) = host.contracts().push() else { continue };
+            let is_mention = *mention > Mention::None;
+            push.tell(Waiting {
+                account,
+                chat: &self.address,
+                sender,
+                message: said,
+                circle: if reflected.is_private { Circle::Private } else { Circle::Public },
+                is_mention,
+                urgency: if is_mention { Urgency::Urgent } else { Urgency::Normal },
+                may_show_body: is_readable,
+            });
+        }
     }
 
     /// Writes down what is not kept yet: when it is due, or `all` of it.

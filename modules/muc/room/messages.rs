@@ -10,7 +10,7 @@ use waxwing_core::xml::Element;
 use super::Room;
 use super::subjects::changes_subject;
 use crate::assemble::{assemble, message_payloads, payload, stanza_id, write_occupant_id};
-use crate::effects::{Effects, Utterance};
+use crate::effects::{Effects, Reflected, Utterance};
 use crate::history::is_recalled;
 use crate::moment::Moment;
 use crate::occupants::Occupant;
@@ -60,6 +60,7 @@ impl Room {
             peer: self.archive_peer(&occupant, from),
             archived_only: self.who_spoke(&occupant, from),
             absent: self.absent(message, &occupant),
+            is_private: self.configuration().is_private(),
             message: said,
         };
         match self.takes_back(message, &occupant, utterance) {
@@ -137,7 +138,7 @@ impl Room {
     }
 
     /// Says something to everyone, now that the archive has it under this id, or does not keep it.
-    pub fn reflect(&mut self, utterance: Utterance, id: Option<ArchiveId>, now: Moment) -> Vec<Stanza> {
+    pub fn reflect(&mut self, utterance: Utterance, id: Option<ArchiveId>, now: Moment) -> Reflected {
         let mut said = utterance.message;
         if let Some(element) = id.and_then(|id| stanza_id(&id.to_string(), self.address.as_str())) {
             said.add(element);
@@ -149,7 +150,7 @@ impl Room {
         let mut deliveries = Vec::with_capacity(self.occupants.count() + utterance.absent.len());
         deliveries.extend(self.occupants.devices().map(|(_, device)| said.clone().to(device.jid.clone())));
         self.tell_mentioned(&said, &utterance.absent, now, &mut deliveries);
-        deliveries
+        Reflected { deliveries, said, absent: utterance.absent, is_private: utterance.is_private }
     }
 }
 

@@ -78,6 +78,7 @@ impl Room {
             peer: self.address.clone().into(),
             archived_only: None,
             absent: Vec::new(),
+            is_private: self.configuration().is_private(),
         };
         effects.retraction = Some(Retraction { id, utterance, by, request: Some(request.clone()) });
         Ok(())

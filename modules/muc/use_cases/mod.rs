@@ -194,7 +194,7 @@ impl Cave {
                 }
                 self.archive.push((id, kept));
             }
-            heard.extend(self.room.reflect(utterance, id, now));
+            heard.extend(self.room.reflect(utterance, id, now).deliveries);
         }
         self.changes.append(&mut effects.changes);
         self.is_over |= effects.over;
