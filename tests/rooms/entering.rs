@@ -6,7 +6,7 @@ use crate::common::{SERVER, options};
 use crate::{CHANNEL, MUC, enter, make, name_room, next_message, talk};
 
 #[tokio::test]
-async fn disco_leads_to_the_service_and_its_rooms() {
+async fn example_001_to_006_disco_leads_to_the_service_and_its_rooms() {
     let scene = SERVER.scene().await;
     let room = name_room(&scene);
     let mut anna = scene.session("anna/x").await;
@@ -30,6 +30,50 @@ async fn disco_leads_to_the_service_and_its_rooms() {
     .await;
     let rooms = anna.receive().await.to_string();
     assert!(rooms.contains(&room), "{rooms}");
+}
+
+/// Whether a client knows rooms, and in which it is, only the client can say: the server brings question and answer.
+#[tokio::test]
+async fn example_014_to_017_a_contact_is_asked_about_rooms() {
+    const INFO: &str = "http://jabber.org/protocol/disco#info";
+    const ITEMS: &str = "http://jabber.org/protocol/disco#items";
+    let scene = SERVER.scene().await;
+    let mut hag = scene.session("hag66/pda").await;
+    let mut wicca = scene.online("wiccarocks/laptop").await;
+    wicca.drain().await;
+    for (id, namespace, node, answer) in [
+        ("yh2fs843", INFO, String::new(), format!("<feature var='{MUC}'/>")),
+        ("gp7w61v3", ITEMS, format!(" node='{MUC}#rooms'"), "<item jid='coven@chat.shakespeare.lit'/>".to_owned()),
+    ] {
+        let query = format!("<query xmlns='{namespace}'{node}");
+        hag.send(format!("<iq to='{{wiccarocks/laptop}}' id='{id}' type='get'>{query}/></iq>")).await;
+        let asked = wicca.receive().await;
+        assert_eq!((asked.attribute("id"), asked.attribute("from")), (Some(id), Some(scene.jid("hag66/pda").as_str())));
+        let found = asked.child_in(namespace, "query").unwrap_or_else(|| panic!("{asked}"));
+        assert_eq!(found.attribute("node").is_some(), !node.is_empty(), "{asked}");
+        wicca.send(format!("<iq to='{{hag66/pda}}' id='{id}' type='result'>{query}>{answer}</query></iq>")).await;
+        let answered = hag.receive().await;
+        assert_eq!((answered.attribute("id"), answered.attribute("type")), (Some(id), Some("result")), "{answered}");
+        assert!(answered.child_in(namespace, "query").is_some_and(|query| query.children().count() == 1), "{answered}");
+    }
+}
+
+#[tokio::test]
+async fn a_nickname_may_be_a_picture() {
+    let scene = SERVER.scene().await;
+    name_room(&scene);
+    let mut anna = scene.session("anna/x").await;
+    make(&mut anna, "anna", CHANNEL).await;
+    let mut ben = scene.session("ben/\u{1F4F1}").await;
+    enter(&mut ben, "\u{1F9D9}\u{1F3FD}").await;
+    let address = format!("{}/\u{1F9D9}\u{1F3FD}", scene.jid("room"));
+    talk(&mut ben, "spell").await;
+    assert_eq!(next_message(&mut anna).await.attribute("from"), Some(address.as_str()));
+    anna.send(format!("<message to='{address}' type='chat' id='pm'><body>psst</body></message>")).await;
+    while next_message(&mut ben).await.attribute("id") != Some("pm") {}
+    let mut carl = scene.session("carl/x").await;
+    carl.send(format!("<presence to='{address}\u{FE0F}'><x xmlns='{MUC}'/></presence>")).await;
+    carl.expect("<presence {…} type='error'>{…}{error:cancel:conflict}</presence>").await;
 }
 
 #[tokio::test]

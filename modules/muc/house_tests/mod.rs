@@ -169,7 +169,7 @@ async fn f2_a_room_that_fails_comes_back_and_others_do_not_notice() {
 }
 
 #[tokio::test]
-async fn rooms_that_are_not_there() {
+async fn example_067_rooms_that_are_not_there() {
     let scene = Scene::new("nothing.test", "").await;
     let (anna, to_anna) = session(&scene.house, "anna").await;
     let room = &scene.room;
@@ -189,6 +189,10 @@ async fn rooms_that_are_not_there() {
     )
     .await;
     to_anna.wait_for("id='d' type='error'").await;
+    say(&anna, &format!("<iq to='{room}' type='get' id='g'><query xmlns='jabber:iq:register'/></iq>")).await;
+    to_anna
+        .wait_for("id='g' type='error'><error type='cancel' by='coven@conference.nothing.test'><item-not-found")
+        .await;
     scene.close().await;
 }
 
@@ -224,7 +228,7 @@ async fn a_temporary_room_leaves_nothing_behind() {
 }
 
 #[tokio::test]
-async fn strangers_make_no_rooms_and_nobody_too_many() {
+async fn example_152_strangers_make_no_rooms_and_nobody_too_many() {
     let scene = Scene::new("create.test", "rooms_per_owner = 1").await;
     let stranger = element(format!(
         "<presence from='bard@elsewhere.lit/x' to='{}/bard'><x xmlns='http://jabber.org/protocol/muc'/></presence>",
@@ -243,7 +247,7 @@ async fn strangers_make_no_rooms_and_nobody_too_many() {
 }
 
 #[tokio::test]
-async fn the_service_lists_public_rooms_and_its_archive_answers() {
+async fn example_003_to_007_the_service_lists_public_rooms_and_its_archive_answers() {
     let scene = Scene::new("list.test", "").await;
     let (anna, to_anna) = scene.make("anna").await;
     let service = "conference.list.test";

@@ -1,6 +1,7 @@
 //! Invitations: XEP-0045 §7.8 and §7.9, examples 56 to 65 and 134 to 135.
 
 use super::*;
+use crate::configuration::Preset;
 
 const REASON: &str = "Hey Hecate, this is the place for all good witches!";
 
@@ -40,8 +41,40 @@ fn who_invites_into_a_semi_anonymous_room_keeps_his_nickname() {
 }
 
 #[test]
+fn example_060_to_065_two_go_on_talking_in_a_room() {
+    let mut cave = Cave::new_room(Settings { new_rooms: Preset::PrivateGroup, ..patient() });
+    let heard = cave.join(CRONE, "firstwitch");
+    assert!(heard.by(CRONE)[0].contains("<status code='201'/>"));
+    cave.hear(&iq(
+        CRONE,
+        "set",
+        "<query xmlns='http://jabber.org/protocol/muc#owner'><x xmlns='jabber:x:data' type='submit'/></query>",
+    ));
+    // What the two have said comes along with its thread, its speaker and its time.
+    let said = "<thread>e0ff</thread><body>Thrice the brinded cat hath mew'd.</body>\
+                <delay xmlns='urn:xmpp:delay' from='crone1@shakespeare.lit/desktop' stamp='2004-09-29T01:54:37Z'/>";
+    assert!(cave.hear(&groupchat(CRONE, said)).one(CRONE).contains(said));
+    let one = |to: &str| format!("<invite to='{to}'><reason>r</reason><continue thread='e0ff'/></invite>");
+    let wicca = "wiccarocks@shakespeare.lit/laptop";
+    let heard = cave.hear(&invite(CRONE, &format!("{}{}", one(wicca), one("hag66@shakespeare.lit"))));
+    for to in [wicca, "hag66@shakespeare.lit"] {
+        let invitation = heard.one(to);
+        assert!(
+            invitation.contains(
+                "<invite from='crone1@shakespeare.lit'><reason>r</reason><continue thread='e0ff'/></invite>"
+            ),
+            "{invitation}"
+        );
+    }
+    let heard = cave.join(wicca, "secondwitch").by(wicca);
+    assert_eq!(heard.len(), 4, "{heard:#?}");
+    assert!(heard[0].contains("firstwitch") && heard[1].contains("affiliation='member'"), "{heard:#?}");
+    assert!(heard[2].contains(said), "{heard:#?}");
+    assert!(heard[3].contains("<subject/>"), "{heard:#?}");
+}
+
+#[test]
 fn several_are_invited_at_once_and_a_thread_goes_on() {
-    // Examples 63 and 64.
     let one = |to: &str| format!("<invite to='{to}'><reason>r</reason><continue thread='e0ff'/></invite>");
     let heard = Cave::full()
         .hear(&invite(CRONE, &format!("{}{}", one("wiccarocks@shakespeare.lit/laptop"), one("bard@elsewhere.lit"))));

@@ -6,6 +6,7 @@
 mod administrating;
 mod discovering;
 mod entering;
+mod examples;
 mod extending;
 mod inviting;
 mod leaving;
