@@ -7,7 +7,6 @@ use waxwing_core::contracts::Blocking;
 use waxwing_core::fabric::Home;
 use waxwing_core::module::Context;
 use waxwing_core::parcel::{Origin, Parcel};
-use waxwing_core::session::Session;
 use waxwing_core::stanza::{Kind, Stanza};
 
 /// Brings stanzas of rooms.
@@ -20,10 +19,10 @@ pub struct Courier {
 enum Fate {
     /// It is in a mailbox of ours, or its recipient does not want it.
     Settled,
-    /// Its recipient is a client of ours that is not there any more.
-    Nobody,
+    /// Its recipient, this one, is a client of ours that is not there any more.
+    Nobody(Jid),
     /// It is for somebody else.
-    Elsewhere,
+    Elsewhere(Stanza),
 }
 
 impl Courier {
@@ -37,11 +36,10 @@ impl Courier {
     pub async fn bring(&self, stanzas: Vec<Stanza>) -> Vec<Jid> {
         let mut gone = Vec::new();
         for stanza in stanzas {
-            let Some(to) = stanza.to.clone() else { continue };
-            match self.settle(&to, &stanza).await {
+            match self.settle(stanza).await {
                 Fate::Settled => {}
-                Fate::Nobody => gone.push(to),
-                Fate::Elsewhere => self.context.send(stanza).await,
+                Fate::Nobody(device) => gone.push(device),
+                Fate::Elsewhere(stanza) => self.context.send(stanza).await,
             }
         }
         gone
@@ -59,35 +57,35 @@ impl Courier {
 
     /// Straight into the mailbox of a client of ours: what stands between the router and there (RFC 6121 §8.5.3, the
     /// archive, carbons, offline messages) has nothing to do with what a room says to a full address, but blocking.
-    async fn settle(&self, to: &Jid, stanza: &Stanza) -> Fate {
-        let Ok(device) = to.try_as_full() else { return Fate::Elsewhere };
+    /// The stanza goes there as it is: what it says is shared by all who are told.
+    async fn settle(&self, stanza: Stanza) -> Fate {
+        let Some(to) = &stanza.to else { return Fate::Settled };
+        let Ok(device) = to.try_as_full() else { return Fate::Elsewhere(stanza) };
         let house = self.context.house();
         if house.host(to.domain()).is_none() || stanza.kind() == Kind::Iq {
             // A question to somebody who is gone must be answered: the router does.
-            return Fate::Elsewhere;
+            return Fate::Elsewhere(stanza);
         }
         let account = to.to_bare();
         if let Home::There(_) = house.fabric().home(&account) {
-            return Fate::Elsewhere;
+            return Fate::Elsewhere(stanza);
         }
-        let Some(session) = house.directory().resource(&account, device.resource()) else { return Fate::Nobody };
-        if self.is_blocked(&account, stanza).await {
+        let Some(session) = house.directory().resource(&account, device.resource()) else {
+            return Fate::Nobody(to.clone());
+        };
+        if self.is_blocked(&account, &stanza).await {
             return Fate::Settled;
         }
-        put(&session, stanza)
+        match session.deliver(Parcel::new(stanza, Origin::House)) {
+            Ok(()) => Fate::Settled,
+            // Its end is on its way.
+            Err(refused) => refused.stanza.to.map_or(Fate::Settled, Fate::Nobody),
+        }
     }
 
     async fn is_blocked(&self, account: &BareJid, stanza: &Stanza) -> bool {
         let (Some(blocking), Some(from)) = (&self.blocking, &stanza.from) else { return false };
         // What is not known is not blocked: a room would fall silent with the database.
         blocking.is_blocked(account, from).await.unwrap_or(false)
-    }
-}
-
-fn put(session: &Arc<Session>, stanza: &Stanza) -> Fate {
-    match session.deliver(Parcel::new(stanza.clone(), Origin::House)) {
-        Ok(()) => Fate::Settled,
-        // Its end is on its way.
-        Err(_) => Fate::Nobody,
     }
 }

@@ -21,9 +21,10 @@ pub fn error_for(refused: &Stanza, refusal: &Refusal, by: &BareJid) -> Option<St
     let mut writer = Writer::new();
     refusal.write(&mut writer);
     let plain = element(writer.finish()).ok()?;
-    let joins = refused.payload(MUC, "x").is_some();
+    // Also where no join was refused (§7.6): by this clients know that a room speaks.
+    let is_presence = what == StanzaType::Presence(PresenceType::Error);
     let mut error = assemble(what, std::iter::empty(), |writer| {
-        if joins {
+        if is_presence {
             writer.open("x").attribute("xmlns", MUC).close();
         }
         writer.open("error");
@@ -60,6 +61,13 @@ mod tests {
             error(
                 "<presence from='a@b/c' to='coven@chat.lit/n' id='1'><x xmlns='http://jabber.org/protocol/muc'/></presence>"
             ),
+            Some(format!(
+                "<presence from='coven@chat.lit/n' to='a@b/c' id='1' type='error'>\
+                 <x xmlns='http://jabber.org/protocol/muc'/>{conflict}</presence>"
+            ))
+        );
+        assert_eq!(
+            error("<presence from='a@b/c' to='coven@chat.lit/n' id='1'/>"),
             Some(format!(
                 "<presence from='coven@chat.lit/n' to='a@b/c' id='1' type='error'>\
                  <x xmlns='http://jabber.org/protocol/muc'/>{conflict}</presence>"

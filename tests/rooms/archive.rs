@@ -6,7 +6,7 @@ use waxwing_testkit::{Element, RawClient};
 
 /// A room that everyone may enter, with everyone's address for all to see.
 const CHANNEL_WITH_ADDRESSES: &[(&str, &str)] =
-    &[("waxwing#roomconfig_preset", "public-channel"), ("muc#roomconfig_whois", "anyone")];
+    &[("muc#roomconfig_membersonly", "0"), ("muc#roomconfig_whois", "anyone")];
 
 fn id_of(message: &Element) -> String {
     let id = message.child_in("urn:xmpp:sid:0", "stanza-id").unwrap_or_else(|| panic!("no id: {message}"));

@@ -27,9 +27,9 @@ use waxwing_core::storage::StorageError;
 use waxwing_core::stream_error::StreamError;
 use waxwing_core::wire::{Framing, Wire};
 
-/// What a client of the tests has been sent.
+/// What a client of the tests has been sent, and in how many writes.
 #[derive(Clone, Default)]
-pub struct Sent(pub Arc<Mutex<String>>);
+pub struct Sent(pub Arc<Mutex<String>>, pub Arc<AtomicUsize>);
 
 impl Sent {
     pub async fn wait_for(&self, text: &str) {
@@ -61,6 +61,7 @@ impl Wire for TestWire {
         self.0.0.lock().push_str(std::str::from_utf8(elements).unwrap());
     }
     fn poll_flush(&mut self, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
+        self.0.1.fetch_add(1, Ordering::SeqCst);
         Poll::Ready(Ok(()))
     }
     fn close(self: Box<Self>, _: Option<StreamError>) -> BoxFuture<'static, ()> {

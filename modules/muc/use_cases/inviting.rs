@@ -60,9 +60,8 @@ fn example_060_to_065_two_go_on_talking_in_a_room() {
     for to in [wicca, "hag66@shakespeare.lit"] {
         let invitation = heard.one(to);
         assert!(
-            invitation.contains(
-                "<invite from='crone1@shakespeare.lit'><reason>r</reason><continue thread='e0ff'/></invite>"
-            ),
+            invitation
+                .contains("<invite from='crone1@shakespeare.lit'><reason>r</reason><continue thread='e0ff'/></invite>"),
             "{invitation}"
         );
     }
