@@ -1,6 +1,7 @@
 """Drives a server with profanity, a terminal client nobody here wrote, as people at two keyboards would (in tmux)."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from servers import DOMAIN, from_command_line
 
 PATIENCE = 20  # seconds to wait for anything that must appear
 PASSWORD = "a-long-enough-passphrase"
+COVEN = f"coven@conference.{DOMAIN}"
 
 
 class Terminal:
@@ -155,6 +157,48 @@ def come_and_go(server, romeo, juliet, checks):
     checks.check("coming back is seen", romeo.sees("is online"), romeo.visible())
 
 
+def meet_in_a_room(romeo, juliet, checks):
+    """A private group: made, filled by invitation, talked in, moderated, left."""
+    for one in (romeo, juliet):
+        one.console()
+    romeo.type(f"/join {COVEN} nick montague")
+    checks.check("a new room waits for its maker", romeo.sees("requires configuration"), romeo.visible())
+    romeo.type("/room accept")
+    checks.check("who makes it is its moderator", romeo.sees("montague"), romeo.visible())
+    juliet.type(f"/join {COVEN} nick capulet")
+    checks.check("others stay outside", juliet.sees("Error joining room"), juliet.visible())
+    juliet.console()
+    romeo.type(f"/affiliation set member {juliet.bare}")
+    checks.check("who becomes a member is invited", juliet.sees(COVEN), juliet.visible())
+    juliet.type(f"/join {COVEN} nick capulet")
+    checks.check("a member comes in", juliet.sees("montague") and romeo.sees("capulet"), romeo.visible())
+    juliet.type("What's in a name? <&> \u00fc")
+    checks.check("what is said is heard", romeo.sees("capulet: What's in a name? <&> \u00fc"), romeo.visible())
+    for number in range(10):
+        romeo.type(f"verse {number:02}")
+    wanted = [f"verse {number:02}" for number in range(10)]
+    juliet.sees(wanted[-1])
+    seen = re.findall(r": (verse \d\d)", juliet.screen())
+    checks.check("in order", seen == wanted, juliet.visible())
+    romeo.type('/subject set "A rose"')
+    checks.check("the subject is seen", juliet.sees("A rose"), juliet.visible())
+    juliet.type("/nick rose")
+    checks.check("a new nickname is seen", romeo.sees("capulet is now known as rose"), romeo.visible())
+    romeo.type("/role set moderator rose")
+    checks.check("a new role is seen", juliet.sees("moderator"), juliet.visible())
+    romeo.type("/affiliation list member")
+    checks.check("the list of members", romeo.sees(juliet.bare), romeo.visible())
+    romeo.type("/role set participant rose")
+    romeo.type("/kick rose by any other name")
+    checks.check("a kick is felt", juliet.sees(f"Kicked from {COVEN}"), juliet.visible())
+    checks.check("and seen", romeo.sees("rose has been kicked"), romeo.visible())
+    juliet.console()
+    romeo.type(f"/ban {juliet.bare} out")
+    juliet.type(f"/join {COVEN} nick rose")
+    checks.check("who is banned stays outside", juliet.sees("Error joining room"), juliet.visible())
+    romeo.type("/leave")
+
+
 def outlive_a_restart(server, romeo, juliet, checks):
     """Both come back by themselves after the server was away, and go on talking."""
     romeo.console()
@@ -181,6 +225,7 @@ def drive(server, checks):
         become_friends(romeo, juliet, checks)
         talk(romeo, juliet, checks)
         come_and_go(server, romeo, juliet, checks)
+        meet_in_a_room(romeo, juliet, checks)
         outlive_a_restart(server, romeo, juliet, checks)
         romeo.type("/quit")
     finally:
