@@ -7,7 +7,6 @@
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
 #[path = "../tests/common/mod.rs"]
-#[allow(dead_code, reason = "shared with the tests")]
 mod common;
 
 use std::collections::HashMap;
