@@ -207,6 +207,25 @@ impl Archive for Archives {
         Ok(kept)
     }
 
+    async fn read_these(&self, owner: &BareJid, ids: &[ArchiveId]) -> Result<Vec<Kept>, StorageError> {
+        let Some(shelf) = self.find(owner).await? else { return Ok(Vec::new()) };
+        let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
+        let stanzas = self.store.stanzas(shelf.number, &ids).await?;
+        Ok(stanzas.into_iter().map(|(id, stanza)| Kept { id, stanza }).collect())
+    }
+
+    async fn newest_begin(
+        &self,
+        owner: &BareJid,
+        after: ArchiveId,
+        most: usize,
+    ) -> Result<Option<ArchiveId>, StorageError> {
+        match self.find(owner).await? {
+            Some(shelf) => self.store.newest_begin(shelf.number, after, most).await,
+            None => Ok(None),
+        }
+    }
+
     async fn replace(&self, owner: &BareJid, id: ArchiveId, stanza: &Stanza) -> Result<bool, StorageError> {
         match self.find(owner).await? {
             Some(shelf) => self.replace_in(shelf.number, id, stanza).await,

@@ -2,7 +2,7 @@
 
 use std::str::FromStr;
 
-use waxwing_core::address::Jid;
+use waxwing_core::address::{self, Jid};
 use waxwing_core::archive::ArchiveId;
 use waxwing_core::clock::IdMaker;
 use waxwing_core::refusal::Refusal;
@@ -72,7 +72,7 @@ impl Filter {
             }
             let Some(value) = single(field)? else { continue };
             match name {
-                "with" => filter.with = Some(address(value)?),
+                "with" => filter.with = Some(peer(value)?),
                 "start" => filter.from = Some(IdMaker::first_of(time(value)?.at_or_after)),
                 "end" => filter.until = Some(IdMaker::first_of(time(value)?.at_or_before.saturating_add(1))),
                 "after-id" => filter.after = Some(id(value)?),
@@ -90,6 +90,12 @@ impl Filter {
         }
         Ok(filter)
     }
+
+    /// Whether it lets through all that is newer than where it begins.
+    pub fn is_open_end(&self) -> bool {
+        let Filter { with, from: _, until, after: _, before, ids, words } = self;
+        with.is_none() && until.is_none() && before.is_none() && ids.is_none() && words.is_none()
+    }
 }
 
 /// The one value of a field. An empty one is as good as none: so a form comes back whose field nobody has filled in.
@@ -105,8 +111,8 @@ fn bad(text: String) -> Refusal {
     Refusal::bad_request().saying(text)
 }
 
-fn address(value: &str) -> Result<Jid, Refusal> {
-    Jid::new(value).map_err(|error| Refusal::jid_malformed().saying(format!("not an address: {error}")))
+fn peer(value: &str) -> Result<Jid, Refusal> {
+    address::read(value).map_err(|error| Refusal::jid_malformed().saying(format!("not an address: {error}")))
 }
 
 /// An id of ours.

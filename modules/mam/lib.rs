@@ -27,9 +27,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{self, BareJid, Jid};
 use waxwing_core::answers::{Answer, Request, Topic};
-use waxwing_core::archive::{Archive, ArchiveId, KeptForRecipient, KeptForSender};
+use waxwing_core::archive::{Archive, ArchiveId, CatchesUp, KeptForRecipient, KeptForSender};
 use waxwing_core::contracts::Contract;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::fault::Fault;
@@ -143,7 +143,10 @@ impl Module for Mam {
         if request.payload().name() == "prefs" {
             return self.answer_preferences(session.account(), request).await;
         }
+        // What is stored from here on the answer may not show.
+        let asked_at = ArchiveId(self.context.house().ids().next());
         let found = self.archives.query(session.account(), request).await?;
+        self.note_catching_up(session, request, asked_at, found.reach_the_end);
         for result in found.results {
             deliver(session, result).await?;
         }
@@ -180,6 +183,16 @@ impl Module for Mam {
 }
 
 impl Mam {
+    /// A client that asks before it is available finds for itself what it has missed: it needs no offline messages of
+    /// what was there when it began, or when it had read everything up to the end.
+    fn note_catching_up(&self, session: &Session, request: Request<'_>, asked_at: ArchiveId, reach_the_end: bool) {
+        let is_for_messages = request.is_set() || request.payload().name() == "metadata";
+        let is_first = !session.has_note::<CatchesUp>();
+        if session.priority().is_none() && is_for_messages && (is_first || reach_the_end) {
+            session.put_note(CatchesUp(asked_at));
+        }
+    }
+
     /// Refuses a message with a body that is too long.
     fn vet(&self, parcel: &Parcel) -> Result<(), Refusal> {
         let most = self.archives.settings.body_characters;
@@ -301,7 +314,7 @@ fn announce(parcel: &mut Parcel, owner: &BareJid, id: ArchiveId) -> Result<(), R
     parcel.stanza.remove_payloads(|payload: Child<'_>| {
         payload.namespace() == STANZA_IDS
             && payload.name() == "stanza-id"
-            && payload.attribute("by").is_some_and(|by| BareJid::new(&by).is_ok_and(|by| by == *owner))
+            && payload.attribute("by").is_some_and(|by| address::read_bare(&by).is_ok_and(|by| by == *owner))
     })?;
     parcel.stanza.add(stanza_id(owner, id)?);
     parcel.notes.put(KeptForRecipient(id));

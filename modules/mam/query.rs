@@ -35,8 +35,10 @@ impl Archives {
         let payload = request.payload();
         match (payload.name(), request.is_set()) {
             ("query", true) => self.answer_query(owner, request.from(), payload).await,
-            ("query", false) => Ok(Found { results: Vec::new(), answer: self.fields()? }),
-            ("metadata", false) => Ok(Found { results: Vec::new(), answer: self.metadata(owner).await? }),
+            ("query", false) => Ok(Found { results: Vec::new(), reach_the_end: false, answer: self.fields()? }),
+            ("metadata", false) => {
+                Ok(Found { results: Vec::new(), reach_the_end: false, answer: self.metadata(owner).await? })
+            }
             ("metadata", true) => Err(Refusal::bad_request().saying("metadata is asked for with get")),
             _ => Err(Refusal::feature_not_implemented()),
         }
@@ -85,7 +87,8 @@ impl Archives {
         let results = messages.iter().map(|message| result(query_id, message)).collect::<Result<_, _>>()?;
         let mut writer = Writer::new();
         summary.write(&mut writer);
-        Ok(Found { results, answer: element(writer.finish())? })
+        let reach_the_end = summary.complete && !wanted.window.newest && wanted.window.most > 0 && filter.is_open_end();
+        Ok(Found { results, reach_the_end, answer: element(writer.finish())? })
     }
 
     /// Finds the page that is wanted.

@@ -36,7 +36,7 @@ pub async fn answer(
         return Err(Refusal::forbidden().saying("who hides behind a nickname is not told here"));
     }
     let asked = Request { stanza: request, scope: Scope::Account, session: origin.session(), stranger: None };
-    let Found { results, answer } = archive.query(room, asked).await?;
+    let Found { results, answer, .. } = archive.query(room, asked).await?;
     let Some(from) = request.from.clone() else { return Ok(()) };
     for result in results {
         let result = if hides_addresses { without_addresses(&result)? } else { result };

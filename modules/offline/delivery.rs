@@ -1,13 +1,19 @@
-//! Delivery of what was kept: page by page into a session's mailbox, and deleted when its writer has taken it.
+//! Delivery of what was kept: page by page into a session's mailbox, and done with when it is with the client.
 //!
-//! What is in the mailbox is still in the database; what is deleted was handed to the client's connection. So a crash
-//! repeats a page at worst and loses nothing, and a session that ends gives back what it has not written.
+//! What is in the mailbox is still kept; what is done with was acknowledged by the client, or, without stream management,
+//! handed to the operating system. So a crash repeats a little at worst and loses nothing, and a session that ends gives
+//! back what has not arrived. A page comes from two places in the order of their ids: rows of the table, and the account's
+//! archive behind its cursor.
 
 use std::cmp::Reverse;
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::oneshot;
 use waxwing_core::address::BareJid;
+use waxwing_core::archive::CatchesUp;
 use waxwing_core::directory::Sessions;
 use waxwing_core::fault::Fault;
 use waxwing_core::module::Context;
@@ -15,33 +21,33 @@ use waxwing_core::notes::Note;
 use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::session::Session;
 use waxwing_core::stanza::{Stanza, element};
-use waxwing_storage::StorageError;
+use waxwing_storage::{GroupCommit, StorageError};
 
-use crate::depots::{Depots, is_behind, is_open};
+use crate::cursor::Cover;
+use crate::depots::{Depots, is_behind, is_here, is_open};
 use crate::keeping;
-use crate::store::{Kept, Store};
+use crate::page::{self, Item, Page, Place, Source};
+use crate::store::{Change, Message, Store};
 
-/// How many messages make a page.
-const PAGE_MESSAGES: u32 = 200;
-/// How many bytes make a page: a part of what may wait for one client, so that other stanzas have room.
-const PAGE_BYTES: u32 = 256 * 1024;
-/// How long a client that has just come is kept waiting until it has everything.
-const CATCHING_UP: Duration = Duration::from_secs(1);
 /// Between two attempts while the database is away.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a client that has just come is kept waiting until it has everything.
+const CATCHING_UP: Duration = Duration::from_secs(1);
 /// The shortest and the longest time between two looks whether a client has read.
 const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
 
-/// A client that has read nothing for about so long does not read quickly: nobody waits for it.
-const QUICKLY: Duration = Duration::from_millis(30);
+/// A stanza is taken to have so many bytes when nobody remembers.
+const UNKNOWN_SIZE: usize = 4096;
 
 /// A message comes from here: where its place is when it comes back.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct WasKept {
-    /// Its id in the table.
+    /// Its id in the table, or in the archive.
     pub id: i64,
     /// When it was stored, in milliseconds since 1970.
     pub stored_at: i64,
+    /// Gone with the last message of a page that is not with its client yet, nor kept again.
+    _under_way: Arc<oneshot::Sender<()>>,
 }
 impl Note for WasKept {}
 
@@ -50,13 +56,15 @@ pub struct Delivery {
     pub context: Context,
     pub store: Store,
     pub depots: Depots,
+    pub writer: GroupCommit<Change>,
+    /// How many archived messages a client is given at most.
+    pub most_archived: usize,
 }
 
-/// What was put into a mailbox.
-struct Put {
-    ids: Vec<i64>,
-    /// Whether that was the whole page.
-    is_complete: bool,
+/// A page in a mailbox: each message with its place among all that was delivered to the session.
+struct UnderWay {
+    messages: Vec<(Source, u64)>,
+    arrived: oneshot::Receiver<()>,
 }
 
 /// Waits longer and longer, as long as somebody does not move.
@@ -88,8 +96,12 @@ impl Delivery {
                 if delivery.context.house().stopped().is_cancelled() {
                     return;
                 }
-                if !has_all {
-                    delivery.depots.hand_on(&account, &delivery.open_sessions(&account));
+                if has_all {
+                    delivery.move_cursor(&account).await;
+                } else {
+                    let mut others = delivery.open_sessions(&account);
+                    others.retain(|session| is_here(session));
+                    delivery.depots.hand_on(&account, &others);
                 }
             }
         });
@@ -101,7 +113,7 @@ impl Delivery {
         self.begin(session);
         let mut patience = Patience::new();
         let caught_up = async {
-            while is_behind(session) && is_open(session) {
+            while is_behind(session) && is_here(session) {
                 patience.wait().await;
             }
         };
@@ -116,29 +128,29 @@ impl Delivery {
         sessions
     }
 
-    /// Delivers everything there is to one session. Whether it has all then: else it is not open any more.
-    async fn deliver(&self, account: &BareJid, session: &Arc<Session>) -> bool {
-        let mut unreadable = 0;
+    /// Delivers everything there is to one session. Whether it has all then: else it is not here any more.
+    async fn deliver(self: &Arc<Delivery>, account: &BareJid, session: &Arc<Session>) -> bool {
         let mut patience = Patience::new();
-        while is_open(session) && !self.context.house().stopped().is_cancelled() {
+        let mut place = Place::default();
+        while is_here(session) && !self.context.house().stopped().is_cancelled() {
             let Some(stored) = self.depots.look(account) else {
                 patience.wait().await;
                 continue;
             };
             patience = Patience::new();
-            match self.store.page(account, unreadable, PAGE_MESSAGES, PAGE_BYTES).await {
+            place.look(stored);
+            let known = session.note::<CatchesUp>().map(|CatchesUp(until)| until);
+            match self.page(account, known, &mut place).await {
                 Err(error) => {
                     tracing::debug!(%account, %error, "offline.not_read");
                     self.depots.takes_longer(account);
                     self.pause().await;
                 }
                 Ok(page) => {
-                    let is_last = is_last(&page);
-                    let put = self.put(account, session, page, &mut unreadable).await;
+                    let is_last = page.is_last;
+                    let is_complete = self.put(account, session, page, &mut place).await;
                     let sessions = self.context.directory().sessions(account);
-                    let has_all = is_last && put.is_complete && self.depots.has_all(account, &sessions, stored);
-                    self.settle(account, session, put.ids).await;
-                    if has_all {
+                    if is_last && is_complete && self.depots.has_all(account, &sessions, stored) {
                         return true;
                     }
                 }
@@ -147,70 +159,143 @@ impl Delivery {
         false
     }
 
-    /// Puts one page into the mailbox, as far as the session takes it.
-    async fn put(&self, account: &BareJid, session: &Session, page: Vec<Kept>, unreadable: &mut i64) -> Put {
-        let mut put = Put { ids: Vec::with_capacity(page.len()), is_complete: true };
-        for Kept { id, content } in page {
-            let (parcel, size) = match self.read(id, content) {
-                Err(_) => {
-                    *unreadable = id;
-                    continue;
-                }
-                Ok(read) => read,
-            };
-            if !self.is_blocked(account, &parcel).await {
-                self.wait_for_room(account, session, size).await;
-                if session.deliver(parcel).is_err() {
-                    put.is_complete = false;
-                    return put;
-                }
-            }
-            put.ids.push(id);
+    /// Puts one page into the mailbox, as far as the session takes it. Whether that was all of it.
+    async fn put(
+        self: &Arc<Delivery>,
+        account: &BareJid,
+        session: &Arc<Session>,
+        page: Page,
+        place: &mut Place,
+    ) -> bool {
+        let (sender, arrived) = oneshot::channel();
+        let sender = Arc::new(sender);
+        let rows = |item: &Item| matches!(item.source, Source::Row(_)).then_some(item.source.id());
+        self.depots.hand_over(account, page.items.iter().filter_map(rows).chain(page.worthless.iter().copied()));
+        if let Some(until) = page.archive_read_until {
+            let archived = page.items.iter().filter(|item| matches!(item.source, Source::Archive(_)));
+            let ids: Vec<i64> = archived.map(|item| item.source.id()).collect();
+            self.depots.with_cursor(account, |cursor| cursor.hand_over(until, ids.into_iter()));
         }
-        put
+        // What needs no delivery is done with at once.
+        let mut messages: Vec<(Source, u64)> = page.worthless.iter().map(|id| (Source::Row(*id), 0)).collect();
+        let mut left = Vec::new();
+        for item in page.items {
+            let Item { source, stored_at, stanza } = item;
+            if !left.is_empty() {
+                left.push(source);
+                continue;
+            }
+            let size = stanza.size();
+            let mut parcel = Parcel::new(stanza, Origin::House);
+            parcel.notes.put(WasKept { id: source.id(), stored_at, _under_way: sender.clone() });
+            if self.is_blocked(account, &parcel).await {
+                messages.push((source, 0));
+                continue;
+            }
+            self.wait_for_room(account, session, size).await;
+            if !is_here(session) || session.deliver(parcel).is_err() {
+                left.push(source);
+                continue;
+            }
+            messages.push((source, session.progress().put));
+        }
+        let is_complete = left.is_empty();
+        let (rows, archived) = Source::sort(left.iter());
+        self.depots.arrived(account, &rows, &[]);
+        self.depots.with_cursor(account, |cursor| cursor.take_back(&archived));
+        if !is_complete {
+            place.begin_again();
+        }
+        drop(sender);
+        let under_way = UnderWay { messages, arrived };
+        if !under_way.messages.is_empty() {
+            let (delivery, account, session) = (self.clone(), account.clone(), session.clone());
+            self.context.house().tasks().spawn(async move { delivery.settle(&account, &session, under_way).await });
+        }
+        is_complete
     }
 
-    /// Deletes what was put into the mailbox, when the session's writer has taken it or the session has ended.
-    async fn settle(&self, account: &BareJid, session: &Session, mut ids: Vec<i64>) {
-        if ids.is_empty() {
-            return;
-        }
-        let all = session.progress().put;
+    /// Waits until a page is with its client or was given back, and is done with it.
+    async fn settle(self: &Arc<Delivery>, account: &BareJid, session: &Arc<Session>, page: UnderWay) {
+        // Each message has been written, acknowledged, stored with its session, or kept again.
+        let _ = page.arrived.await;
+        let last = page.messages.iter().map(|(_, place)| *place).max().unwrap_or(0);
         let mut patience = Patience::new();
-        while session.progress().taken < all && !session.has_ended() {
+        // Only a keeper knows what a client has received. Without one, what the operating system has counts.
+        while !session.is_kept() && session.progress().written < last && !session.has_ended() {
             patience.wait().await;
-            if patience.0 > QUICKLY {
-                self.depots.takes_longer(account);
+        }
+        let progress = session.progress();
+        let is_lost = |place: u64| !session.is_kept() && progress.written < place && place <= progress.taken;
+        let (lost, done): (Vec<_>, Vec<_>) = page.messages.into_iter().partition(|(_, place)| is_lost(*place));
+        let (lost_rows, lost_archived) = Source::sort(lost.iter().map(|(source, _)| source));
+        let (rows, archived) = Source::sort(done.iter().map(|(source, _)| source));
+        // What was written to a connection that is lost goes to the next one.
+        self.keep_again(account, &lost_archived).await;
+        self.forget(account, &self.depots.gone(account, &rows)).await;
+        let stored = (!lost.is_empty()).then(|| {
+            let sessions = self.context.directory().sessions(account);
+            self.depots.store(account, &sessions)
+        });
+        self.depots.arrived(account, &[rows, lost_rows].concat(), &[archived, lost_archived].concat());
+        self.move_cursor(account).await;
+        if stored.is_some() {
+            drop(stored);
+            for session in &self.open_sessions(account) {
+                self.begin(session);
             }
         }
-        if session.progress().taken < all {
-            // Its end is complete: what it had not written has come back.
-            ids = self.depots.gone(account, &ids);
-        }
-        self.forget(account, &ids).await;
     }
 
-    /// Waits until a stanza of this size fits into the mailbox, or the session ends: a client that reads slowly is not
-    /// cut off for what we have kept for it.
+    /// Keeps archived messages by their ids, before the cursor moves past them.
+    async fn keep_again(&self, account: &BareJid, ids: &[i64]) {
+        let keep = async || {
+            let mut receipts = Vec::with_capacity(ids.len());
+            for id in ids {
+                let message = Message::archived(account, *id, UNKNOWN_SIZE, true);
+                receipts.push(self.writer.submit(Change::Keep(message)).await?);
+            }
+            for receipt in receipts {
+                receipt.committed().await?;
+            }
+            Ok::<_, StorageError>(())
+        };
+        while let Err(error) = keep().await {
+            tracing::debug!(%account, %error, "offline.not_kept_again");
+            if !error.is_unavailable() || !self.pause().await {
+                return;
+            }
+        }
+    }
+
+    /// Waits until a stanza of this size fits into the mailbox, or the session ends or loses its connection: a client that
+    /// reads slowly is not cut off for what we have kept for it.
     async fn wait_for_room(&self, account: &BareJid, session: &Session, size: usize) {
         let mut patience = Patience::new();
-        while session.room() < size && !session.is_ending() {
+        while session.room() < size && is_here(session) {
             self.depots.takes_longer(account);
             patience.wait().await;
         }
     }
 
-    /// A message as it is delivered, and how much room it takes.
-    fn read(&self, id: i64, content: Result<(i64, Vec<u8>), String>) -> Result<(Parcel, usize), Fault> {
+    /// Reads the next page that is to be delivered. What the client has found in the archive for itself, up to `known`, is
+    /// left out.
+    async fn page(
+        &self,
+        account: &BareJid,
+        known: Option<waxwing_core::archive::ArchiveId>,
+        place: &mut Place,
+    ) -> Result<Page, StorageError> {
+        page::read(self, account, known, place).await
+    }
+
+    /// A message as it is delivered.
+    pub fn read(&self, id: i64, stored_at: i64, bytes: impl Into<Bytes>) -> Result<Stanza, Fault> {
         let broken = |why: &str| Fault::new(format_args!("offline message {id} cannot be read: {why}"));
-        let (stored_at, bytes) = content.map_err(|why| broken(&why))?;
         let stanza = Stanza::read(element(bytes)?).ok_or_else(|| broken("it is no stanza"))?;
         let mut stanza = stanza.map_err(|malformed| broken(&malformed.refusal.to_string()))?;
         keeping::mark_delayed(&mut stanza, self.context.domain(), stored_at)?;
-        let size = stanza.size();
-        let mut parcel = Parcel::new(stanza, Origin::House);
-        parcel.notes.put(WasKept { id, stored_at });
-        Ok((parcel, size))
+        Ok(stanza)
     }
 
     /// Whether the account has blocked the sender since (XEP-0191 §3.3). In doubt it has not.
@@ -219,6 +304,54 @@ impl Delivery {
             (Some(blocking), Some(from)) => blocking.is_blocked(account, from).await.unwrap_or(false),
             _ => false,
         }
+    }
+
+    /// Sees to it that the table tells to deliver what is archived under this id, because nobody receives it now. Something
+    /// is [`Storing`](crate::depots::Storing) meanwhile.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    pub async fn cover(&self, account: &BareJid, id: i64) -> Result<(), StorageError> {
+        let mut patience = Patience::new();
+        while self.depots.cover(account, id) == Cover::MustWrite {
+            match self.write_cursor(account).await? {
+                true => {}
+                // Somebody else is at it.
+                false => patience.wait().await,
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes down where the account's cursor stands, if it does not say so yet. While the database is away it is tried
+    /// again: what the table does not know is delivered twice.
+    async fn move_cursor(&self, account: &BareJid) {
+        loop {
+            match self.write_cursor(account).await {
+                Ok(true) => {}
+                Ok(false) => return,
+                Err(error) => {
+                    tracing::debug!(%account, %error, "offline.cursor_not_moved");
+                    if !error.is_unavailable() {
+                        Fault::new(error);
+                        return;
+                    }
+                    if !self.pause().await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// One step of that; false when there is nothing to do, or somebody else does it.
+    async fn write_cursor(&self, account: &BareJid) -> Result<bool, StorageError> {
+        let Some(write) = self.depots.begin_to_write(account) else { return Ok(false) };
+        let mut writing = Writing { depots: &self.depots, account, write, is_certain: false };
+        let written = self.writer.write(Change::Move(account.clone(), write)).await;
+        writing.is_certain = written.is_ok();
+        drop(writing);
+        written.map(|()| true)
     }
 
     /// Deletes what was delivered. While the database is away it is tried again, because what stays is delivered twice.
@@ -250,12 +383,26 @@ impl Delivery {
     /// # Errors
     /// When the database is away.
     pub async fn forget_account(&self, account: &BareJid) -> Result<(), StorageError> {
+        self.depots.forget(account);
         self.store.forget(account).await
+    }
+
+    /// Of these rows, those that nobody has been handed yet.
+    pub fn free(&self, account: &BareJid, ids: &[i64]) -> HashSet<i64> {
+        self.depots.free(account, ids)
     }
 }
 
-/// Whether there was nothing more behind this page when it was read.
-fn is_last(page: &[Kept]) -> bool {
-    let bytes = page.iter().map(|kept| kept.content.as_ref().map_or(0, |(_, stanza)| stanza.len())).sum::<usize>();
-    page.len() < PAGE_MESSAGES as usize && bytes < PAGE_BYTES as usize
+/// Somebody writes the cursor down. Dropped when that is over, also when nobody waits for it any more.
+struct Writing<'a> {
+    depots: &'a Depots,
+    account: &'a BareJid,
+    write: crate::cursor::Write,
+    is_certain: bool,
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        self.depots.with_cursor(self.account, |cursor| cursor.end_writing(self.write, self.is_certain));
+    }
 }

@@ -2,23 +2,41 @@
 //!
 //! A session is *behind* until everything that is kept for its account has been delivered, and again from the moment
 //! something is stored. While all open sessions of an account are behind, new messages are stored as well, after the
-//! others; as soon as one is not, the account has nothing stored, and messages go straight through. So that this moment
+//! others; as soon as one is not, the account has nothing left to hand over, and messages go straight through. So that this moment
 //! comes for a busy account too, those who would store wait a little while the last ones are delivered. An account is
 //! known here only while something is stored or delivered.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use parking_lot::Mutex;
+use parking_lot::{MappedMutexGuard, Mutex, MutexGuard};
+use quick_cache::sync::Cache;
 use waxwing_core::address::BareJid;
 use waxwing_core::notes::Note;
 use waxwing_core::session::Session;
+
+use crate::cursor::{Cover, Cursor, Write};
 
 /// Everything that was kept for the session's account has been delivered. One that begins, or comes back after a
 /// restart, has no such note: nobody knows what was kept in the meantime.
 #[derive(Default)]
 struct UpToDate;
 impl Note for UpToDate {}
+
+/// The session is open since this id was made: what came after it, for the account, and went to another session, came to
+/// this one as well.
+#[derive(Clone, Copy)]
+struct OpenSince(i64);
+impl Note for OpenSince {}
+
+/// The session has said whether it is open: `now` is the id of this moment, `first` that it was not available before.
+pub fn note_opening(session: &Session, first: bool, now: i64) {
+    if !is_open(session) {
+        session.take_note::<OpenSince>();
+    } else if first || !session.has_note::<OpenSince>() {
+        session.put_note(OpenSince(now));
+    }
+}
 
 /// Whether something may be kept for the session's account.
 pub fn is_behind(session: &Session) -> bool {
@@ -30,12 +48,22 @@ pub fn is_open(session: &Session) -> bool {
     !session.is_ending() && session.priority().is_some_and(|priority| priority >= 0)
 }
 
-/// All accounts that store or deliver.
-#[derive(Default)]
-pub struct Depots(Mutex<HashMap<BareJid, Depot>>);
+/// Whether messages can be delivered to the session now: it is open, and its client is connected.
+pub fn is_here(session: &Session) -> bool {
+    is_open(session) && session.waits_since().is_none()
+}
 
-#[derive(Default)]
+/// All accounts that store or deliver.
+pub struct Depots {
+    depots: Mutex<HashMap<BareJid, Depot>>,
+    /// What the cursors of accounts at rest say at most: while nobody comes, nothing has to be written for them.
+    known: Cache<BareJid, i64>,
+}
+
 struct Depot {
+    cursor: Cursor,
+    /// Rows of the table that were handed over and are not deleted yet.
+    rows: HashSet<i64>,
     /// Messages on their way into the database.
     storing: usize,
     /// Messages that have come to the end of that way since the depot began.
@@ -48,13 +76,27 @@ struct Depot {
     is_closing: bool,
     /// Sessions that wait to be delivered to, in the order they asked.
     waiting: VecDeque<Arc<Session>>,
-    /// Messages that were delivered to the current session and came back, because it has ended.
+    /// Messages that were handed over and came back, because their session has ended.
     returned: HashSet<i64>,
 }
 
 impl Depot {
+    fn new(at_most: Option<i64>) -> Depot {
+        Depot {
+            cursor: Cursor::new(at_most),
+            rows: HashSet::new(),
+            storing: 0,
+            stored: 0,
+            is_delivering: false,
+            current: None,
+            is_closing: false,
+            waiting: VecDeque::new(),
+            returned: HashSet::new(),
+        }
+    }
+
     fn is_idle(&self) -> bool {
-        self.storing == 0 && !self.is_delivering
+        self.storing == 0 && !self.is_delivering && self.rows.is_empty() && self.cursor.is_at_rest()
     }
 
     fn line_up(&mut self, session: &Arc<Session>) {
@@ -75,10 +117,93 @@ pub enum Way<'a> {
 }
 
 impl Depots {
+    /// Nothing moves. Of so many accounts at rest the cursor is remembered.
+    pub fn new(known: usize) -> Depots {
+        Depots { depots: Mutex::default(), known: Cache::new(known.max(1)) }
+    }
+
+    /// The account's depot, made when there is none.
+    fn depot(&self, account: &BareJid) -> MappedMutexGuard<'_, Depot> {
+        MutexGuard::map(self.depots.lock(), |depots| {
+            depots.entry(account.clone()).or_insert_with(|| Depot::new(self.known.get(account)))
+        })
+    }
+
+    /// Works on the account's depot, if it has one, and forgets the depot if nothing moves in it any more.
+    fn with<T>(&self, account: &BareJid, work: impl FnOnce(&mut Depot) -> T) -> Option<T> {
+        let mut depots = self.depots.lock();
+        let depot = depots.get_mut(account)?;
+        let done = work(depot);
+        if depot.is_idle() {
+            match depot.cursor.at_most() {
+                Some(says) => self.known.insert(account.clone(), says),
+                None => {
+                    self.known.remove(account);
+                }
+            }
+            depots.remove(account);
+        }
+        Some(done)
+    }
+
+    /// The account is new, or gone: nothing that was known of one of its name is so any more.
+    pub fn forget(&self, account: &BareJid) {
+        let mut depots = self.depots.lock();
+        if let Some(depot) = depots.get_mut(account) {
+            depot.cursor = Cursor::new(None);
+        }
+        self.known.remove(account);
+    }
+
+    /// A message that nobody receives now is in the account's archive. Asked while something is [`Storing`].
+    pub fn cover(&self, account: &BareJid, id: i64) -> Cover {
+        self.depot(account).cursor.cover(id)
+    }
+
+    /// Reads or changes the account's cursor.
+    pub fn with_cursor<T>(&self, account: &BareJid, work: impl FnOnce(&mut Cursor) -> T) -> Option<T> {
+        self.with(account, |depot| work(&mut depot.cursor))
+    }
+
+    /// What has to be written of the account's cursor, if nobody is at it.
+    pub fn begin_to_write(&self, account: &BareJid) -> Option<Write> {
+        self.with(account, |depot| depot.cursor.begin_to_write()).flatten()
+    }
+
+    /// Of these rows, those that nobody has been handed yet.
+    pub fn free(&self, account: &BareJid, ids: &[i64]) -> HashSet<i64> {
+        let depots = self.depots.lock();
+        let rows = depots.get(account).map(|depot| &depot.rows);
+        ids.iter().filter(|id| !rows.is_some_and(|rows| rows.contains(id))).copied().collect()
+    }
+
+    /// These rows are about to be handed over.
+    pub fn hand_over(&self, account: &BareJid, rows: impl Iterator<Item = i64>) {
+        self.depot(account).rows.extend(rows);
+    }
+
+    /// These messages are with their client, kept in another way, or free again.
+    pub fn arrived(&self, account: &BareJid, rows: &[i64], archived: &[i64]) {
+        self.with(account, |depot| {
+            for id in rows {
+                depot.rows.remove(id);
+            }
+            for id in rows.iter().chain(archived) {
+                depot.returned.remove(id);
+            }
+            depot.cursor.arrived(archived);
+        });
+    }
+
+    /// Whether another session has received a message for the account, of this id, when it came.
+    pub fn has_received(sessions: &[Arc<Session>], id: i64) -> bool {
+        sessions.iter().any(|session| session.note::<OpenSince>().is_some_and(|OpenSince(since)| since < id))
+    }
+
     /// Something is about to be stored: until what is given back is dropped, nobody catches up. Its sessions are behind.
     pub fn store<'a>(&'a self, account: &'a BareJid, sessions: &[Arc<Session>]) -> Storing<'a> {
-        let mut depots = self.0.lock();
-        depots.entry(account.clone()).or_default().storing += 1;
+        let mut depot = self.depot(account);
+        depot.storing += 1;
         for session in sessions {
             session.take_note::<UpToDate>();
         }
@@ -87,11 +212,12 @@ impl Depots {
 
     /// The way of a message that is for all these open sessions.
     pub fn way<'a>(&'a self, account: &'a BareJid, sessions: &[Arc<Session>], is_patient: bool) -> Way<'a> {
-        let mut depots = self.0.lock();
+        let mut depot = self.depot(account);
         if !sessions.iter().all(|session| is_behind(session)) {
+            drop(depot);
+            self.with(account, |_| ());
             return Way::Straight;
         }
-        let depot = depots.entry(account.clone()).or_default();
         if depot.is_closing && is_patient {
             return Way::Soon;
         }
@@ -102,7 +228,7 @@ impl Depots {
     /// The way of a message that is for this session alone. It is only stored while the session is delivered to: in any
     /// other case it might come to another one.
     pub fn way_to_one<'a>(&'a self, account: &'a BareJid, session: &Arc<Session>, is_patient: bool) -> Way<'a> {
-        let mut depots = self.0.lock();
+        let mut depots = self.depots.lock();
         match depots.get_mut(account) {
             Some(depot) if depot.current.as_ref().is_some_and(|current| Arc::ptr_eq(current, session)) => {
                 if !is_behind(session) {
@@ -121,42 +247,35 @@ impl Depots {
     /// A session wants what is kept for its account. True when the caller is to deliver from now on, because nobody
     /// does yet.
     pub fn want(&self, session: &Arc<Session>) -> bool {
-        let mut depots = self.0.lock();
+        let mut depot = self.depot(session.account());
         if !is_behind(session) {
+            drop(depot);
+            self.with(session.account(), |_| ());
             return false;
         }
-        let depot = depots.entry(session.account().clone()).or_default();
         depot.line_up(session);
         !std::mem::replace(&mut depot.is_delivering, true)
     }
 
     /// The session to deliver to now; `None` when delivering is over.
     pub fn next(&self, account: &BareJid) -> Option<Arc<Session>> {
-        let mut depots = self.0.lock();
-        let depot = depots.get_mut(account)?;
-        depot.returned = HashSet::new();
-        depot.is_closing = false;
-        depot.current = loop {
-            match depot.waiting.pop_front() {
-                Some(session) if is_behind(&session) => break Some(session),
-                Some(_) => {}
-                None => break None,
-            }
-        };
-        if depot.current.is_none() {
-            depot.is_delivering = false;
-            if depot.is_idle() {
-                depots.remove(account);
-            }
-            return None;
-        }
-        depot.current.clone()
+        self.with(account, |depot| {
+            depot.is_closing = false;
+            depot.current = loop {
+                match depot.waiting.pop_front() {
+                    Some(session) if is_behind(&session) => break Some(session),
+                    Some(_) => {}
+                    None => break None,
+                }
+            };
+            depot.is_delivering = depot.current.is_some();
+            depot.current.clone()
+        })?
     }
 
     /// The current session has ended, or is away, before it had all: these go on where it stopped.
     pub fn hand_on(&self, account: &BareJid, sessions: &[Arc<Session>]) {
-        let mut depots = self.0.lock();
-        let depot = depots.entry(account.clone()).or_default();
+        let mut depot = self.depot(account);
         for session in sessions {
             session.take_note::<UpToDate>();
             depot.line_up(session);
@@ -166,7 +285,7 @@ impl Depots {
     /// Somebody is about to look what there is, and gets what to give to [`Depots::has_all`] then. `None`: better look in
     /// a moment, because the last messages are just being stored.
     pub fn look(&self, account: &BareJid) -> Option<u64> {
-        match self.0.lock().get(account) {
+        match self.depots.lock().get(account) {
             Some(depot) if depot.is_closing && depot.storing > 0 => None,
             depot => Some(depot.map_or(0, |depot| depot.stored)),
         }
@@ -175,11 +294,12 @@ impl Depots {
     /// Everything is delivered that was there after [`Depots::look`]. True when that is all there is: then none of the
     /// account's sessions is behind. Else whoever would store waits until the next time.
     pub fn has_all(&self, account: &BareJid, sessions: &[Arc<Session>], stored: u64) -> bool {
-        let mut depots = self.0.lock();
+        let mut depots = self.depots.lock();
         let Some(depot) = depots.get_mut(account) else { return true };
         let has_all = depot.storing == 0 && depot.stored == stored;
         depot.is_closing = !has_all;
         if has_all {
+            depot.cursor.close();
             // Under the lock: whoever stores from now on marks them again.
             for session in sessions {
                 session.with_note::<UpToDate, _>(|_| ());
@@ -190,15 +310,15 @@ impl Depots {
 
     /// It takes longer than was thought: nobody waits.
     pub fn takes_longer(&self, account: &BareJid) {
-        if let Some(depot) = self.0.lock().get_mut(account) {
+        if let Some(depot) = self.depots.lock().get_mut(account) {
             depot.is_closing = false;
         }
     }
 
     /// A message that was delivered to a session came back, because the session ended before.
     pub fn came_back(&self, account: &BareJid, id: i64) {
-        if let Some(depot) = self.0.lock().get_mut(account)
-            && depot.is_delivering
+        if let Some(depot) = self.depots.lock().get_mut(account)
+            && !depot.is_idle()
         {
             depot.returned.insert(id);
         }
@@ -206,7 +326,7 @@ impl Depots {
 
     /// Those that did not come back.
     pub fn gone(&self, account: &BareJid, ids: &[i64]) -> Vec<i64> {
-        let depots = self.0.lock();
+        let depots = self.depots.lock();
         let returned = depots.get(account).map(|depot| &depot.returned);
         ids.iter().filter(|id| !returned.is_some_and(|returned| returned.contains(id))).copied().collect()
     }
@@ -220,13 +340,9 @@ pub struct Storing<'a> {
 
 impl Drop for Storing<'_> {
     fn drop(&mut self) {
-        let mut depots = self.depots.0.lock();
-        if let Some(depot) = depots.get_mut(self.account) {
+        self.depots.with(self.account, |depot| {
             depot.storing -= 1;
             depot.stored += 1;
-            if depot.is_idle() {
-                depots.remove(self.account);
-            }
-        }
+        });
     }
 }

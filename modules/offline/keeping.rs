@@ -1,7 +1,8 @@
 //! Which messages are worth keeping for somebody who is away (XEP-0160 §3, XEP-0334 §4), and how they look when they are
 //! delivered at last (XEP-0203 §2).
 
-use waxwing_core::address::DomainRef;
+use waxwing_core::address::{BareJid, DomainRef};
+use waxwing_core::archive::ArchiveId;
 use waxwing_core::clock::date_time;
 use waxwing_core::fault::Fault;
 use waxwing_core::namespaces;
@@ -10,6 +11,8 @@ use waxwing_xml::{Child, Writer};
 
 /// Processing hints (XEP-0334).
 const HINTS: &str = "urn:xmpp:hints";
+/// Retractions (XEP-0424).
+const RETRACTION: &str = "urn:xmpp:message-retract:1";
 /// Chat states (XEP-0085).
 const CHAT_STATES: &str = "http://jabber.org/protocol/chatstates";
 
@@ -31,6 +34,34 @@ fn says_something(payload: Child<'_>) -> bool {
         namespaces::CLIENT | namespaces::SERVER | namespaces::COMPONENT => payload.name() != "thread",
         _ => true,
     }
+}
+
+/// Whether a message of an account's archive is one that the account would have received at its bare address: not what it
+/// has said itself to others, and not what was retracted (XEP-0424 §4).
+pub fn is_for(account: &BareJid, stanza: &Stanza) -> bool {
+    let is_to_account = stanza.to.as_ref().is_some_and(|to| to.resource().is_none() && to.to_bare() == *account);
+    is_to_account && is_for_later(stanza) && is_worth_keeping(stanza) && !is_retracted(stanza)
+}
+
+/// Whether there is only a tombstone left of a message.
+pub fn is_retracted(stanza: &Stanza) -> bool {
+    stanza.payload(RETRACTION, "retracted").is_some()
+}
+
+/// Tells under which id the account's archive holds a message (XEP-0313 §3.5), in place of whatever else claims it.
+///
+/// # Errors
+/// A fault when it cannot be written.
+pub fn mark_archived(stanza: &mut Stanza, account: &BareJid, id: ArchiveId) -> Result<(), Fault> {
+    stanza.remove_payloads(|payload| {
+        let is_id = payload.namespace() == namespaces::STANZA_IDS && payload.name() == "stanza-id";
+        is_id && payload.attribute("by").is_some_and(|by| by == account.as_str())
+    })?;
+    let mut writer = Writer::new();
+    writer.open("stanza-id").attribute("xmlns", namespaces::STANZA_IDS);
+    writer.attribute("by", account.as_str()).attribute("id", &id.to_string());
+    stanza.add(element(writer.finish())?);
+    Ok(())
 }
 
 /// Notes in a message that `host` has kept it since `stored_at` (milliseconds since 1970), in place of any such note

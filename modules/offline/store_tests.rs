@@ -8,15 +8,27 @@ fn jid(text: &str) -> BareJid {
     BareJid::new(text).unwrap()
 }
 
-fn message(id: i64, owner: &str, stanza: &[u8]) -> Message {
-    Message {
+fn message(id: i64, owner: &str, stanza: &[u8]) -> Change {
+    Change::Keep(Message {
         id,
         owner: jid(owner),
         stored_at: id * 10,
         stanza: stanza.to_vec(),
+        size: stanza.len(),
         comes_back: false,
         refused: Arc::default(),
+    })
+}
+
+fn coming_back(id: i64, owner: &str, stanza: &[u8]) -> Change {
+    match message(id, owner, stanza) {
+        Change::Keep(message) => Change::Keep(Message { comes_back: true, ..message }),
+        change => change,
     }
+}
+
+fn refused(change: &Change) -> bool {
+    matches!(change, Change::Keep(message) if message.refused.load(Ordering::Acquire))
 }
 
 const WIDE: Room = Room { messages: Count::UNLIMITED, bytes: ByteSize::UNLIMITED };
@@ -67,7 +79,7 @@ on_both_engines! {
     async fn s34_room_is_bounded_for_each_account(database: Database) {
         let store = Store::new(database.clone());
         let room = Room { messages: Count::of(3), bytes: ByteSize::bytes(250) };
-        let verdicts = |batch: &[Message]| batch.iter().map(|m| m.refused.load(Ordering::Acquire)).collect::<Vec<_>>();
+        let verdicts = |batch: &[Change]| batch.iter().map(refused).collect::<Vec<_>>();
         let first: Vec<_> = (1..=4).map(|id| message(id, "a@x", b"m")).collect();
         room.write(&database, &first).await.unwrap();
         assert_eq!(verdicts(&first), [false, false, false, true]);
@@ -76,14 +88,31 @@ on_both_engines! {
         assert_eq!(verdicts(&second), [true, false, true, false]);
         assert_eq!(ids(&store, "a@x", 0, 10, 1000).await, [1, 2, 3]);
         assert_eq!(ids(&store, "b@x", 0, 10, 1000).await, [6, 8]);
-        let mut back = message(2, "a@x", b"m");
-        back.comes_back = true;
-        let mut late = message(4, "a@x", b"m");
-        late.comes_back = true;
-        let back = [back, late];
+        let back = [coming_back(2, "a@x", b"m"), coming_back(4, "a@x", b"m")];
         room.write(&database, &back).await.unwrap();
         assert_eq!(verdicts(&back), [false, false], "what had its place keeps it");
         assert_eq!(ids(&store, "a@x", 0, 10, 1000).await, [1, 2, 3, 4]);
+    }
+
+    async fn a_cursor_moves_as_it_is_told_and_goes_with_its_account(database: Database) {
+        let store = Store::new(database.clone());
+        let cursor = async || store.cursor(&jid("a@x")).await.unwrap();
+        assert_eq!(cursor().await, None);
+        for (write, says) in [
+            (Write::Lower(7), Some(7)),
+            (Write::Lower(9), Some(7)),
+            (Write::Lower(5), Some(5)),
+            (Write::Set(8), Some(8)),
+            (Write::Clear, None),
+            (Write::Clear, None),
+            (Write::Set(3), Some(3)),
+        ] {
+            WIDE.write(&database, &[Change::Move(jid("a@x"), write), message(1, "a@x", b"m")]).await.unwrap();
+            assert_eq!(cursor().await, says, "{write:?}");
+        }
+        assert_eq!(store.cursor(&jid("b@x")).await.unwrap(), None);
+        store.forget(&jid("a@x")).await.unwrap();
+        assert_eq!(cursor().await, None);
     }
 
     async fn many_senders_share_commits(database: Database) {

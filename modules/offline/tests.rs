@@ -309,9 +309,9 @@ fn what_a_lost_client_has_not_got_goes_to_the_next_once_and_in_order() {
         chat(&romeo, "juliet@verona.lit", &words("b", 0..2), 10).await;
         let (phone, phone_reads) = session(&house, "juliet@verona.lit/phone").await;
         available(&phone, 0).await;
-        // What was handed to the lost connection is not repeated, everything else comes, with its old stamp.
-        phone_reads.reads(&[all[taken..].to_vec(), words("b", 0..2)].concat()).await;
-        assert_eq!(phone_reads.0.lock().read.matches("<delay ").count(), 25 - taken + 2);
+        // What its writer had taken, and the operating system had not, comes as well, with its old stamp.
+        phone_reads.reads(&[all, words("b", 0..2)].concat()).await;
+        assert_eq!(phone_reads.0.lock().read.matches("<delay ").count(), 27);
         until_stored(&house, 0).await;
     });
 }
@@ -366,7 +366,7 @@ fn messages_of_one_sender_are_never_turned_around_by_a_login() {
         }
         sending.await.unwrap();
         assert_eq!(got, words("a", 0..400));
-        assert_eq!(stored(&house).await, 0);
+        until_stored(&house, 0).await;
     });
 }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use waxwing_storage::StorageError;
-use waxwing_xml::Element;
+use waxwing_xml::{Child, Element};
 
 use crate::address::{BareJid, Jid};
 use crate::answers::Request;
 use crate::clock::IdMaker;
+use crate::namespaces::STANZA_IDS;
 use crate::notes::Note;
 use crate::refusal::Refusal;
 use crate::stanza::Stanza;
@@ -52,6 +53,23 @@ pub struct KeptForRecipient(pub ArchiveId);
 
 impl Note for KeptForRecipient {}
 
+/// A note about a session: its client has asked for its account's archive before it became available, and so knows, or
+/// finds for itself, what the archive held up to this id. Such a client needs nothing of it a second time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CatchesUp(pub ArchiveId);
+
+impl Note for CatchesUp {}
+
+/// Under which id the archive of the account holds a stanza, as its `<stanza-id/>` tells. On its way to the account's own
+/// sessions only the archive itself can have written that: whatever else claims it is taken away before.
+pub fn kept_for(account: &BareJid, stanza: &Stanza) -> Option<ArchiveId> {
+    let by_account = |payload: &Child<'_>| {
+        let is_id = payload.namespace() == STANZA_IDS && payload.name() == "stanza-id";
+        is_id && payload.attribute("by").is_some_and(|by| by == account.as_str())
+    };
+    ArchiveId::read(&stanza.payloads().find(by_account)?.attribute("id")?)
+}
+
 /// A stored message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept {
@@ -79,6 +97,8 @@ pub struct Stretch {
 pub struct Found {
     /// Payloads `<result/>`, each for a message of its own to whoever asked.
     pub results: Vec<Element>,
+    /// Whether they go on, leaving nothing out, up to the newest message there is: whoever has read them has caught up.
+    pub reach_the_end: bool,
     /// The payload of the IQ result, to be sent after them.
     pub answer: Element,
 }
@@ -99,6 +119,25 @@ pub trait Archive: Send + Sync {
     /// # Errors
     /// What storage failed with.
     async fn read(&self, owner: &BareJid, stretch: Stretch) -> Result<Vec<Kept>, StorageError>;
+
+    /// Reads these messages of an archive, in the order of time; those that are not there any more are left out. At most
+    /// a few hundred ids.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    async fn read_these(&self, owner: &BareJid, ids: &[ArchiveId]) -> Result<Vec<Kept>, StorageError>;
+
+    /// Behind which id the newest `most` messages of an archive begin, looking no further back than `after`; `None` when
+    /// there are not more than that.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    async fn newest_begin(
+        &self,
+        owner: &BareJid,
+        after: ArchiveId,
+        most: usize,
+    ) -> Result<Option<ArchiveId>, StorageError>;
 
     /// Puts a stanza in the place of a stored one, which keeps its id: a tombstone (XEP-0424 §4). What was stored is no
     /// longer found by its words. False when there is no message of this id.

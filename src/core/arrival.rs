@@ -6,7 +6,8 @@ use smallvec::SmallVec;
 
 use crate::address::{BareJid, Jid};
 use crate::answers::Scope;
-use crate::departure::strip_forged_ids;
+use crate::archive;
+use crate::departure::{self, strip_forged_ids};
 use crate::directory::Sessions;
 use crate::fabric::Home;
 use crate::host::Host;
@@ -27,8 +28,13 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
         parcel.keep_promises().await?;
         return host.house().fabric().forward(&node, router::hand_over(parcel)).await;
     }
-    if matches!(parcel.origin, Origin::Remote(_) | Origin::Component(_)) {
-        strip_forged_ids(host.house(), &mut parcel.stanza)?;
+    match parcel.origin {
+        Origin::Remote(_) | Origin::Component(_) => strip_forged_ids(host.house(), &mut parcel.stanza)?,
+        // A service may pass on ids of its own, and what others have written. Those of the account are the archive's.
+        Origin::House if archive::kept_for(&account, &parcel.stanza).is_some() => {
+            departure::strip_ids_of(&account, &mut parcel.stanza)?;
+        }
+        _ => {}
     }
     if !host.account_exists(&account).await? {
         return nobody(host, parcel, to).await;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use waxwing_xml::{Child, Element};
 
-use crate::address;
+use crate::address::{self, BareJid};
 use crate::fail_point;
 use crate::fault::Fault;
 use crate::house::House;
@@ -108,6 +108,18 @@ pub fn strip_forged_ids(house: &House, stanza: &mut Stanza) -> Result<(), Fault>
                 .attribute("by")
                 .and_then(|by| address::read(&by).ok())
                 .is_none_or(|by| house.is_ours(by.domain()))
+    })
+}
+
+/// Takes away every stanza id that claims to be the account's.
+///
+/// # Errors
+/// A fault when what is left cannot be read again.
+pub(crate) fn strip_ids_of(account: &BareJid, stanza: &mut Stanza) -> Result<(), Fault> {
+    stanza.remove_payloads(|payload: Child<'_>| {
+        payload.namespace() == namespaces::STANZA_IDS
+            && payload.name() == "stanza-id"
+            && payload.attribute("by").is_some_and(|by| by == account.as_str())
     })
 }
 

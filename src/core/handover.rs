@@ -86,6 +86,7 @@ enum Farewell {
 async fn write(session: &Arc<Session>, attached: &mut Option<Attached>) -> Farewell {
     // How long it waits for a wire, while it has none.
     let mut patience = None;
+    let mut unflushed = false;
     loop {
         match session.mailbox.take_order(|| session.wire_number()) {
             Some(Order::Close { last_words, write_what_waits, .. }) => {
@@ -125,10 +126,18 @@ async fn write(session: &Arc<Session>, attached: &mut Option<Attached>) -> Farew
         };
         // In a box while there is something to do, as in the reader.
         let written = !session.mailbox.is_empty() && Box::pin(fill(session, &mut **wire, *number)).await;
+        unflushed |= written;
         match flush(session, &mut **wire).await {
-            // What came while it waited may have been overheard.
-            Ok(Flushed::AtOnce) if !written && !session.mailbox.has_order() => session.mailbox.changed().await,
-            Ok(_) => {}
+            Ok(Flushed::Interrupted) => {}
+            Ok(flushed) => {
+                if std::mem::take(&mut unflushed) {
+                    session.mailbox.mark_written();
+                }
+                // What came while it waited may have been overheard.
+                if matches!(flushed, Flushed::AtOnce) && !written && !session.mailbox.has_order() {
+                    session.mailbox.changed().await;
+                }
+            }
             Err(_) => {
                 session.detach(*number);
                 *attached = None;
@@ -247,8 +256,10 @@ fn encode(session: &Session, parcel: &Parcel, wire: &mut dyn Wire) -> usize {
 enum Flushed {
     /// The operating system took everything at once.
     AtOnce,
-    /// It took a while, or there is an order to be looked at.
+    /// It took a while.
     Later,
+    /// Not yet: there is an order to be looked at.
+    Interrupted,
 }
 
 /// Waits until the wire has given everything to the operating system, the client stops reading for too long, or there is
@@ -268,7 +279,7 @@ async fn flush(session: &Session, wire: &mut dyn Wire) -> io::Result<Flushed> {
             () = &mut deadline => return Err(io::ErrorKind::TimedOut.into()),
             () = session.mailbox.changed() => {
                 if session.mailbox.has_order() {
-                    return Ok(Flushed::Later);
+                    return Ok(Flushed::Interrupted);
                 }
             }
         }
@@ -313,6 +324,10 @@ async fn end(
             (Delivery::Parcel(parcel), None) => keep(&host, *parcel).await,
             (Delivery::Element(..) | Delivery::Keeper(..) | Delivery::LetGo, _) => {}
         }
+    }
+    if wire.is_some() {
+        // Closing it writes what it still has.
+        session.mailbox.mark_written();
     }
     let leaving = Leaving::begin(session);
     host.tell(Event::SessionEnded(session.clone())).await;

@@ -89,6 +89,8 @@ struct Inner {
     put: u64,
     /// How many of them the writer has taken out to write them.
     taken: u64,
+    /// How many of those are with the operating system, or go there before the wire is closed in good order.
+    written: u64,
     closed: bool,
     /// No more orders are taken: the writer is at its end.
     final_order: bool,
@@ -103,6 +105,9 @@ pub struct Progress {
     pub put: u64,
     /// How many of them the writer has taken out to write them.
     pub taken: u64,
+    /// How many of those were handed to the operating system. What was taken and not written when the session has ended is
+    /// lost with its connection, unless a keeper had it.
+    pub written: u64,
 }
 
 /// The queue between everyone who delivers to a session and its one writer.
@@ -191,7 +196,13 @@ impl Mailbox {
     /// How far the writer has come.
     pub fn progress(&self) -> Progress {
         let inner = self.inner.lock();
-        Progress { put: inner.put, taken: inner.taken }
+        Progress { put: inner.put, taken: inner.taken, written: inner.written }
+    }
+
+    /// Everything that was taken out is written.
+    pub(crate) fn mark_written(&self) {
+        let mut inner = self.inner.lock();
+        inner.written = inner.taken;
     }
 
     /// Tells the writer something that goes before what waits.

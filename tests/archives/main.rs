@@ -4,6 +4,7 @@
 mod common;
 
 mod keeping;
+mod offline;
 mod queries;
 
 use waxwing_testkit::{Element, RawClient};

@@ -68,6 +68,8 @@ const SIZES_SQLITE: &str = "SELECT id, length(stanza), CASE WHEN length(stanza) 
 
 const ENDS: &str = "SELECT (SELECT id FROM mam_messages WHERE archive = $1 ORDER BY id LIMIT 1), \
     (SELECT id FROM mam_messages WHERE archive = $1 ORDER BY id DESC LIMIT 1)";
+const NEWEST_BEGIN: &str =
+    "SELECT id FROM mam_messages WHERE archive = $1 AND id > $2 ORDER BY id DESC LIMIT 1 OFFSET $3";
 const REFERRED_POSTGRES: &str =
     "SELECT id FROM mam_messages WHERE archive = $1 AND peer = $2 AND reference = $3 LIMIT 8";
 const REFERRED_SQLITE: &str = "SELECT id FROM mam_messages INDEXED BY mam_messages_of_peer \
@@ -249,6 +251,19 @@ impl Store {
             .optional_integer(0)?
             .zip(row.optional_integer(1)?)
             .map(|(first, last)| (ArchiveId(first), ArchiveId(last))))
+    }
+
+    /// Behind which id the newest `most` messages begin, of those behind `after`; none when there are no more. Walks over
+    /// so many entries of the index, and reads no message.
+    pub async fn newest_begin(
+        &self,
+        archive: i64,
+        after: ArchiveId,
+        most: usize,
+    ) -> Result<Option<ArchiveId>, StorageError> {
+        let most = i64::try_from(most).unwrap_or(i64::MAX);
+        let row = self.0.fetch_optional(NEWEST_BEGIN, values![archive, after.0, most]).await?;
+        Ok(row.map(|row| row.integer(0)).transpose()?.map(ArchiveId))
     }
 
     /// The few messages with this peer and this reference.
