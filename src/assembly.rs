@@ -26,10 +26,14 @@ pub const MODULES: &[Plan] = &[
     waxwing_stream_management::PLAN,
     // what is kept when nobody is there
     waxwing_offline::PLAN,
+    // devices that are away are called
+    waxwing_push::PLAN,
     // many at once
     waxwing_muc::PLAN,
     // other programs with domains of their own
     waxwing_component::PLAN,
+    // what people run with their clients
+    waxwing_commands::PLAN,
     // questions to the server
     waxwing_disco::PLAN,
 ];
