@@ -3,13 +3,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use waxwing_core::address::{BareJid, Jid, ResourcePart};
 use waxwing_core::clock::now_milliseconds;
+use waxwing_core::metrics::{Counter, Gauge};
 use waxwing_core::module::Context;
 use waxwing_core::push::{Circle, Push, Urgency, Waiting};
 use waxwing_core::session::Session;
@@ -58,24 +58,37 @@ const AT_ONCE: usize = 64;
 const LOOKS: [i64; 2] = [5, 60_000];
 
 /// What has happened, for the operator.
-#[derive(Debug, Default)]
-pub struct Counters {
-    /// Messages that found no room in the queue or among the devices that are remembered, and caused no call.
-    pub dropped: AtomicU64,
+struct Figures {
+    /// Messages that found no room and caused no call.
+    dropped: Counter,
     /// Messages in conversations that the account has muted.
-    pub muted: AtomicU64,
+    muted: Counter,
     /// Calls that were sent to app servers.
-    pub called: AtomicU64,
-    /// Calls that were taken.
-    pub taken: AtomicU64,
-    /// Calls that failed for the moment.
-    pub failed: AtomicU64,
+    called: Counter,
+    /// Calls that failed.
+    failed: Counter,
     /// Registrations that an app server has declared dead.
-    pub ended: AtomicU64,
+    ended: Counter,
+    /// Calls that wait for an answer.
+    under_way: Gauge,
+    /// Messages that wait for the acknowledgement of a client.
+    watched: Gauge,
 }
 
-fn count(counter: &AtomicU64) {
-    counter.fetch_add(1, Ordering::Relaxed);
+impl Figures {
+    fn of(context: &Context) -> Figures {
+        Figures {
+            dropped: context
+                .counter("push_dropped", "Messages for which no device was called because a queue was full"),
+            muted: context
+                .counter("push_muted", "Messages in conversations for which an account wants no notification"),
+            called: context.counter("push_calls", "Calls that were sent to app servers"),
+            failed: context.counter("push_failures", "Calls that app servers have refused or not answered"),
+            ended: context.counter("push_registrations_ended", "Registrations that app servers have declared dead"),
+            under_way: context.gauge("push_under_way", "Calls that wait for the answer of an app server"),
+            watched: context.gauge("push_watched", "Messages that wait for the acknowledgement of a client"),
+        }
+    }
 }
 
 /// Calls the devices of the accounts of one host.
@@ -83,7 +96,7 @@ pub struct Courier {
     pub context: Context,
     pub settings: Settings,
     pub store: Store,
-    pub counters: Counters,
+    figures: Figures,
     pub desk: Mutex<Desk>,
     watches: Mutex<Watches>,
     queue: mpsc::Sender<Told>,
@@ -152,7 +165,7 @@ impl Courier {
         let (queue, told) = mpsc::channel(settings.queue.get().clamp(1, 1 << 24));
         let courier = Arc::new(Courier {
             store: Store::new(context.database().clone(), settings.remembered.get()),
-            counters: Counters::default(),
+            figures: Figures::of(&context),
             desk: Mutex::new(Desk::new(bounds)),
             watches: Mutex::new(Watches::new(settings.watched.get(), milliseconds(settings.unacknowledged_for.get()))),
             queue,
@@ -199,7 +212,7 @@ impl Courier {
 
     fn drop_one(&self) {
         // One line for the first of many.
-        if self.counters.dropped.fetch_add(1, Ordering::Relaxed).is_multiple_of(10_000) {
+        if self.figures.dropped.inc().is_multiple_of(10_000) {
             tracing::warn!(host = %self.context.domain(), "push.too_much_to_call_for");
         }
     }
@@ -291,7 +304,7 @@ impl Courier {
         };
         let may_call = notify::may_call(choice, told.circle, told.is_mention || is_named());
         if !may_call {
-            count(&self.counters.muted);
+            self.figures.muted.inc();
         }
         may_call
     }
@@ -370,7 +383,7 @@ impl Courier {
             .from(self.context.host().address().clone())
             .to(registration.service.clone())
             .with(payload);
-        count(&self.counters.called);
+        self.figures.called.inc();
         let answer = self.context.ask(question, self.settings.answer_within.get()).await;
         answer.map(|answer| protocol::outcome(&answer)).map_err(|unanswered| unanswered.to_string())
     }
@@ -378,14 +391,15 @@ impl Courier {
     async fn settle(&self, call: &Call, outcome: Outcome) {
         let now = now_milliseconds();
         let fate = self.desk.lock().answered(call.id, &outcome, now);
-        let (counter, result) = match outcome {
-            Outcome::Taken => (&self.counters.taken, "ok".to_owned()),
-            Outcome::Later(why) => (&self.counters.failed, why),
-            Outcome::Dead(why) | Outcome::Absent(why) => (&self.counters.failed, why),
+        let result = match outcome {
+            Outcome::Taken => "ok".to_owned(),
+            Outcome::Later(why) | Outcome::Dead(why) | Outcome::Absent(why) => {
+                self.figures.failed.inc();
+                why
+            }
         };
-        count(counter);
         if fate == Fate::Ends {
-            count(&self.counters.ended);
+            self.figures.ended.inc();
             tracing::info!(account = %call.owner, reason = result, "push.registration_ended");
             if let Err(error) = self.store.delete(&call.owner, &[call.id]).await {
                 tracing::warn!(account = %call.owner, %error, "push.registration_not_deleted");
@@ -441,6 +455,9 @@ impl Courier {
 
     /// Writes down what came of calls.
     pub async fn write_down(&self) {
+        let count = |length: usize| i64::try_from(length).unwrap_or(i64::MAX);
+        self.figures.under_way.set(count(self.desk.lock().under_way()));
+        self.figures.watched.set(count(self.watches.lock().len()));
         let calls = std::mem::take(&mut *self.calls.lock());
         let calls: Vec<Called> = calls.into_values().collect();
         if let Err(error) = self.store.note(&calls).await {

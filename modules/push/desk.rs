@@ -221,7 +221,6 @@ impl Desk {
     }
 
     /// How many calls wait for an answer.
-    #[cfg(test)]
     pub fn under_way(&self) -> usize {
         self.under_way
     }

@@ -90,7 +90,6 @@ impl Watches {
     }
 
     /// How many are watched.
-    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.list.len()
     }
