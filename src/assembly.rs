@@ -34,6 +34,8 @@ pub const MODULES: &[Plan] = &[
     waxwing_component::PLAN,
     // what people run with their clients
     waxwing_commands::PLAN,
+    // the way to devices that sleep
+    waxwing_push_gateway::PLAN,
     // questions to the server
     waxwing_disco::PLAN,
 ];
