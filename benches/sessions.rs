@@ -60,7 +60,7 @@ async fn start(folder: &Path, port: u16) -> anyhow::Result<Server> {
     let limits: String = lifted.iter().map(|limit| format!("{limit} = 'unlimited'\n")).collect();
     let path = |name: &str| folder.join(name).display().to_string();
     let text = format!(
-        "[storage]\nurl = 'sqlite:{}'\n[tls]\ncertificates = '{}'\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:{port}']\nhttp = []\nhealth = []\n\
+        "[storage]\nurl = 'sqlite:{}'\n[tls]\ncertificates = '{}'\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:{port}']\ns2s = []\nhttp = []\nhealth = []\n\
          [limits]\n{limits}[log]\nfilter = 'warn'\n[modules.register]\nopen = true\nregistrations = 'unlimited'\n",
         path("waxwing.db"),
         path("certs"),

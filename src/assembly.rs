@@ -6,6 +6,7 @@ use waxwing_core::module::Plan;
 /// Every module there is. A new one is one folder, one line in `Cargo.toml`, and one line here.
 pub const MODULES: &[Plan] = &[
     waxwing_streams::PLAN,
+    waxwing_streams::FEDERATION,
     // may it leave, is it admitted?
     waxwing_blocking::PLAN,
     waxwing_rates::PLAN,

@@ -38,6 +38,8 @@ pub fn banner(server: &Server, configuration: &str) -> String {
     let titles = [
         (Service::Clients, "clients, STARTTLS", ""),
         (Service::ClientsTls, "clients, direct TLS", ""),
+        (Service::Servers, "servers, STARTTLS", ""),
+        (Service::ServersTls, "servers, direct TLS", ""),
         (Service::AllTls, "clients and web, TLS", ""),
         (Service::Web, "web", "http://"),
         (Service::WebTls, "web, TLS", "https://"),

@@ -139,7 +139,7 @@ async fn check_is_content_with_what_is_right_and_starts_nothing() {
 async fn serve_greets_with_what_an_operator_needs() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = "[listen]\nc2s = [\"127.0.0.1:0\"]\nc2s_tls = [\"127.0.0.1:0\"]\n\
-                http = [\"127.0.0.1:0\"]\nhealth = []\n[[hosts]]\nname = \"capulet.lit\"\n";
+                s2s = []\nhttp = [\"127.0.0.1:0\"]\nhealth = []\n[[hosts]]\nname = \"capulet.lit\"\n";
     std::fs::write(folder.path().join("own.toml"), text).expect("it is written");
     // Without a command it serves.
     let mut child = Command::new(env!("CARGO_BIN_EXE_waxwing"))

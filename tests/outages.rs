@@ -33,7 +33,7 @@ fn configuration(folder: &Path, url: &str, address: SocketAddr) -> String {
     let file = folder.join("waxwing.toml");
     let certificates = folder.join("certs");
     let text = format!(
-        "[listen]\nc2s = [\"{address}\"]\nc2s_tls = []\nhttp = []\nhealth = []\n[storage]\nurl = \"{url}\"\n[tls]\ncertificates = \"{}\"\n\
+        "[listen]\nc2s = [\"{address}\"]\nc2s_tls = []\ns2s = []\nhttp = []\nhealth = []\n[storage]\nurl = \"{url}\"\n[tls]\ncertificates = \"{}\"\n\
          [[hosts]]\nname = \"capulet.lit\"\n",
         certificates.display()
     );

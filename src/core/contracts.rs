@@ -1,5 +1,6 @@
 //! Contracts: what one module asks of another, with one provider each and a typed reply.
 
+use std::any::Any;
 use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
@@ -174,10 +175,14 @@ pub trait Privileges: Send + Sync {
     fn may_use_rosters(&self, entity: &Jid, to_change: bool) -> bool;
 }
 
-/// The way to other servers.
+/// The way to other servers. `Any`, so that whoever opens the listeners can find what it has started itself.
 #[async_trait]
-pub trait Federation: Send + Sync {
-    /// Takes a parcel for a domain that is not ours.
+pub trait Federation: Any + Send + Sync {
+    /// Takes a parcel for a domain that is not ours. It is queued when this returns; what cannot be delivered later comes
+    /// back to its sender as `remote-server-not-found` or `remote-server-timeout`.
+    ///
+    /// # Errors
+    /// What the sender is told at once: the queue for that server is full, or it could not be reached a moment ago.
     async fn send(&self, parcel: Parcel) -> Result<(), Refusal>;
 }
 

@@ -23,8 +23,8 @@ pub async fn dispatch(house: &Arc<House>, mut parcel: Parcel) {
     }
 }
 
-/// Sends the error for a refused parcel back to who sent it.
-pub(crate) async fn bounce(house: &Arc<House>, parcel: &Parcel, refusal: &Refusal) {
+/// Sends the error for a refused parcel back to who sent it; nothing for errors and results.
+pub async fn bounce(house: &Arc<House>, parcel: &Parcel, refusal: &Refusal) {
     if let Ok(Some(error)) = Stanza::error_for(&parcel.stanza, refusal) {
         reply(house, &parcel.origin, error).await;
     }
@@ -120,6 +120,7 @@ async fn to_another_server(house: &Arc<House>, parcel: &mut Parcel) -> Result<()
     match host.as_ref().and_then(|host| host.contracts().federation()) {
         // RFC 6120 §10.4: what comes from another server is never relayed to a third one.
         Some(federation) if !matches!(parcel.origin, Origin::Remote(_)) => federation.send(hand_over(parcel)).await,
-        _ => Err(Refusal::remote_server_not_found().saying("this server does not talk to other servers")),
+        Some(_) => Err(Refusal::remote_server_not_found().saying("nothing is relayed from one server to another")),
+        None => Err(Refusal::remote_server_not_found().saying("this server does not talk to other servers")),
     }
 }

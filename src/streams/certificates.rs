@@ -4,7 +4,7 @@
 mod certificate;
 mod end_point;
 mod folder;
-mod names;
+pub(crate) mod names;
 mod self_signed;
 mod set;
 

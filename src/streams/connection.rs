@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
+use rustls::client::ClientConfig;
+use rustls_pki_types::ServerName;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 use waxwing_core::address::BareJid;
@@ -147,6 +149,35 @@ impl Connection {
         self.send_header(from, to, b"").await
     }
 
+    /// Writes an opening of our own making: a header between servers, with what follows it.
+    pub(crate) async fn open(&mut self, opening: &[u8]) -> Result<(), Over> {
+        self.header_sent = true;
+        self.send(opening).await
+    }
+
+    /// The same connection under TLS, with us as the client.
+    pub(crate) async fn start_tls_as_client(
+        mut self,
+        configuration: Arc<ClientConfig>,
+        name: ServerName<'static>,
+    ) -> Result<Connection, TlsError> {
+        let transport = Arc::into_inner(self.transport).ok_or(TlsError::Closed)?;
+        let shaken = timeout_at(self.deadline, transport.start_tls_as_client(configuration, name)).await;
+        self.transport = Arc::new(shaken.map_err(|_| TlsError::Closed)??);
+        self.restart();
+        Ok(self)
+    }
+
+    /// The peer is known: it may send what an authenticated one may. The stream goes on.
+    pub(crate) fn trust(&mut self, limits: &Limits) {
+        self.scanner.set_limits(scanner_limits(limits, true));
+    }
+
+    /// Until when something must come.
+    pub(crate) fn wait_until(&mut self, deadline: Instant) {
+        self.deadline = deadline;
+    }
+
     /// The same connection under TLS. When the handshake fails, nothing more is said on it (RFC 6120 §5.4.3.2).
     pub(crate) async fn start_tls(
         mut self,
@@ -168,12 +199,18 @@ impl Connection {
 
     /// Ends the stream: our header if it has not gone out (RFC 6120 §4.9.1.2), the error, the closing tag, the connection.
     pub(crate) async fn end(self, over: Over, from: &str) {
+        let opening = header::ours(from, None);
+        self.end_after(over, opening).await;
+    }
+
+    /// As [`Connection::end`], with this opening if none has gone out.
+    pub(crate) async fn end_after(self, over: Over, opening: Vec<u8>) {
         let error = match over {
             Over::Gone => return,
             Over::Closed => None,
             Over::Error(error) => Some(error),
         };
-        let mut last_words = if self.header_sent { Vec::new() } else { header::ours(from, None) };
+        let mut last_words = if self.header_sent { Vec::new() } else { opening };
         last_words.extend_from_slice(&closing(error.as_ref()));
         self.transport.write(&last_words);
         close(&self.transport, self.close_timeout).await;

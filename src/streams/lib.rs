@@ -7,6 +7,7 @@ pub mod certificates;
 mod client;
 mod connection;
 mod features;
+mod federation;
 mod gate;
 mod header;
 mod line;
@@ -18,5 +19,6 @@ mod tcp_wire;
 pub mod tls;
 mod web;
 
+pub use federation::PLAN as FEDERATION;
 pub use listeners::{ListenError, Listeners, Service};
 pub use module::PLAN;

@@ -14,6 +14,7 @@ use waxwing_core::house::House;
 use crate::bucket::Bucket;
 use crate::certificates::Certificates;
 use crate::client;
+use crate::federation::{self, Reception};
 use crate::gate::{Gate, TurnedAway};
 use crate::sasl::{Decoy, Mechanism};
 use crate::tls::{TlsConfiguration, TlsError, TlsOptions};
@@ -26,6 +27,10 @@ pub enum Service {
     Clients,
     /// Clients that begin with TLS (`[listen] c2s_tls`).
     ClientsTls,
+    /// Other servers that begin in the clear (`[listen] s2s`).
+    Servers,
+    /// Other servers that begin with TLS (`[listen] s2s_tls`).
+    ServersTls,
     /// The web in the clear (`[listen] http`).
     Web,
     /// The web over TLS (`[listen] https`).
@@ -68,6 +73,7 @@ pub(crate) struct Shared {
     pub(crate) all_tls: TlsConfiguration,
     pub(crate) decoy: Arc<Decoy>,
     pub(crate) mechanisms: Vec<Mechanism>,
+    pub(crate) reception: Arc<Reception>,
     pub(crate) stopping: CancellationToken,
 }
 
@@ -101,6 +107,8 @@ impl Listeners {
             tls13_only: config.tls.tls13_only,
             client_certificates: None,
         };
+        let federates = federation::open(house, &certificates);
+        let reception = Reception::new(house, &certificates)?;
         let secret = house.secret("login").await.map_err(ListenError::Secret)?;
         let shared = Arc::new(Shared {
             house: house.clone(),
@@ -111,6 +119,7 @@ impl Listeners {
             all_tls: TlsConfiguration::new(certificates, options(&[b"xmpp-client", b"h2", b"http/1.1"]))?,
             decoy: Arc::new(Decoy::new(&secret, config.auth.scram_iterations)),
             mechanisms: config.auth.mechanisms.iter().filter_map(|name| Mechanism::from_name(name)).collect(),
+            reception,
             stopping: CancellationToken::new(),
         });
         for host in house.hosts().iter() {
@@ -125,6 +134,8 @@ impl Listeners {
         let wanted = [
             (Service::Clients, &listen.c2s),
             (Service::ClientsTls, &listen.c2s_tls),
+            (Service::Servers, &listen.s2s),
+            (Service::ServersTls, &listen.s2s_tls),
             (Service::Web, &listen.http),
             (Service::WebTls, &listen.https),
             (Service::AllTls, &listen.all_tls),
@@ -132,6 +143,8 @@ impl Listeners {
         ];
         let wanted: Vec<(Service, SocketAddr)> = wanted
             .into_iter()
+            // Where no host talks to other servers, none is listened for.
+            .filter(|(service, _)| federates || !matches!(service, Service::Servers | Service::ServersTls))
             .flat_map(|(service, addresses)| addresses.iter().map(move |one| (service, *one)))
             .collect();
         let mut opened = Vec::new();
@@ -140,7 +153,7 @@ impl Listeners {
                 Ok((address, socket)) => opened.push((service, address, socket)),
                 // Nobody has asked for these; what is asked for must be there.
                 Err(error) if is_nobodys_wish(listen, service) && error.kind() == io::ErrorKind::AddrInUse => {
-                    tracing::warn!(%address, "the default address is taken, the web is not served there");
+                    tracing::warn!(%address, "the default address is taken, nothing is served there");
                 }
                 // A machine without IPv6 has no [::1]; the default names it for all the others.
                 Err(error) if address.is_ipv6() && error.kind() == io::ErrorKind::AddrNotAvailable => {
@@ -167,9 +180,10 @@ impl Listeners {
     }
 }
 
-/// Whether a listener of the web stands where it stands because the configuration says nothing.
+/// Whether a listener stands where it stands because the configuration says nothing.
 fn is_nobodys_wish(listen: &Listen, service: Service) -> bool {
     match service {
+        Service::Servers => listen.s2s == Listen::default().s2s,
         Service::Web => listen.http == Listen::default().http,
         Service::Health => listen.health == Listen::default().health,
         _ => false,
@@ -204,15 +218,24 @@ async fn accept(shared: Arc<Shared>, service: Service, address: SocketAddr, sock
 }
 
 fn let_in(shared: &Arc<Shared>, service: Service, client: TcpStream, peer: SocketAddr) {
-    if !matches!(service, Service::Clients | Service::ClientsTls) {
+    if matches!(service, Service::Web | Service::WebTls | Service::AllTls | Service::Health) {
         shared.house.tasks().spawn(web::serve(shared.clone(), client, peer, service));
         return;
     }
     let limits = &shared.house.config().limits;
     match shared.gate.enter(peer.ip(), limits, Instant::now()) {
         Ok(admission) => {
-            let direct_tls = service == Service::ClientsTls;
-            shared.house.tasks().spawn(client::serve(shared.clone(), client, direct_tls, admission));
+            let tasks = shared.house.tasks();
+            match service {
+                Service::Servers | Service::ServersTls => {
+                    let direct_tls = service == Service::ServersTls;
+                    tasks.spawn(federation::serve(shared.reception.clone(), client, direct_tls, admission));
+                }
+                _ => {
+                    let direct_tls = service == Service::ClientsTls;
+                    tasks.spawn(client::serve(shared.clone(), client, direct_tls, admission));
+                }
+            }
         }
         Err(reason) => shared.turned_away(peer.ip(), reason),
     }

@@ -11,9 +11,13 @@ const PORTS: &str = r#"
 [listen]
 c2s = ["127.0.0.1:0"]
 c2s_tls = ["127.0.0.1:0"]
+s2s = []
 http = ["127.0.0.1:0"]
 https = ["127.0.0.1:0"]
 health = ["127.0.0.1:0"]
+
+[modules.federation]
+enabled = false
 "#;
 
 /// Lifts every limit that many tests on one loopback address would run into; what one peer may send stays bounded.
@@ -49,7 +53,7 @@ pub struct TestOptions {
 
 impl TestOptions {
     /// One host, `capulet.lit`; the limits that count connections, stanzas and requests are lifted; everything else is
-    /// the default of an empty file. The database is what `WAXWING_TEST_STORAGE` says: `sqlite` (also when it says
+    /// the default of an empty file, but that the server talks to no others. The database is what `WAXWING_TEST_STORAGE` says: `sqlite` (also when it says
     /// nothing) or `postgres`.
     ///
     /// # Panics

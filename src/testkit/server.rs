@@ -49,6 +49,10 @@ pub struct Addresses {
     pub c2s: Vec<SocketAddr>,
     /// Clients that begin with TLS.
     pub c2s_tls: Vec<SocketAddr>,
+    /// Servers that begin in the clear.
+    pub s2s: Vec<SocketAddr>,
+    /// Servers that begin with TLS.
+    pub s2s_tls: Vec<SocketAddr>,
     /// The web in the clear.
     pub http: Vec<SocketAddr>,
     /// The web over TLS.

@@ -21,6 +21,8 @@ pub const ASSEMBLY: Assembly = Assembly {
                 addresses: Addresses {
                     c2s: of(Service::Clients),
                     c2s_tls: of(Service::ClientsTls),
+                    s2s: of(Service::Servers),
+                    s2s_tls: of(Service::ServersTls),
                     http: of(Service::Web),
                     https: of(Service::WebTls),
                     health: of(Service::Health),

@@ -21,7 +21,8 @@ pub struct Listen {
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub c2s_tls: Vec<SocketAddr>,
-    /// Other servers that begin in the clear and switch to TLS. The usual port is 5269.
+    /// Other servers that begin in the clear and switch to TLS. The usual port is 5269. Nothing listens here while no host
+    /// talks to other servers.
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub s2s: Vec<SocketAddr>,
@@ -57,7 +58,7 @@ impl Default for Listen {
         Self {
             c2s: loopback(5222),
             c2s_tls: loopback(5223),
-            s2s: vec![],
+            s2s: loopback(5269),
             s2s_tls: vec![],
             http: loopback(5280),
             https: vec![],

@@ -12,7 +12,7 @@ const SRV_NAME: &str = "1.3.6.1.5.5.7.8.7";
 
 /// The domains of one certificate: ASCII, lower case.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Names {
+pub(crate) struct Names {
     /// Domains as they stand.
     pub(super) exact: Vec<String>,
     /// What follows `*.` of a wildcard.
@@ -46,11 +46,35 @@ impl Names {
         names
     }
 
+    /// The domains that another server may speak for (RFC 6120 §13.7.1.2): the names above, but never a common name, no
+    /// wildcard in what is not a DNS name, and service names for servers only. A name that holds anything but a domain,
+    /// a NUL for instance, is good for nothing (security row S12).
+    pub(crate) fn of_server(certificate: &X509Certificate<'_>) -> Names {
+        let mut names = Names::default();
+        let Ok(Some(alternatives)) = certificate.subject_alternative_name() else { return names };
+        for name in &alternatives.value.general_names {
+            match name {
+                GeneralName::DNSName(name) => names.add(name),
+                GeneralName::IPAddress(octets) => names.exact.extend(address(octets)),
+                GeneralName::OtherName(kind, value) => {
+                    let kind = kind.to_id_string();
+                    let is_for_clients = kind == SRV_NAME && contains(value, b"_xmpp-client.");
+                    if let Some(domain) = other_name(&kind, value).filter(|name| !is_for_clients && !name.contains('*'))
+                    {
+                        names.add(domain);
+                    }
+                }
+                _ => {}
+            }
+        }
+        names
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.wildcards.is_empty()
     }
 
-    pub(super) fn cover(&self, domain: &str) -> bool {
+    pub(crate) fn cover(&self, domain: &str) -> bool {
         let Some(domain) = to_ascii(domain) else { return false };
         let parent = parent(&domain);
         self.exact.contains(&domain) || parent.is_some_and(|parent| self.wildcards.iter().any(|one| one == parent))
@@ -85,7 +109,7 @@ fn is_domain(name: &str) -> bool {
 }
 
 /// A domain as it goes into certificates and SNI: A-labels, lower case, no dot at the end.
-pub(super) fn to_ascii(domain: &str) -> Option<String> {
+pub(crate) fn to_ascii(domain: &str) -> Option<String> {
     let domain = domain.strip_suffix('.').unwrap_or(domain);
     if domain.is_empty() {
         return None;
@@ -103,6 +127,10 @@ pub(super) fn parent(domain: &str) -> Option<&str> {
 
 fn common_name<'a>(subject: &'a X509Name<'_>) -> Option<&'a str> {
     subject.iter_common_name().next().and_then(|name| name.as_str().ok())
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 /// The domain in an `otherName`: a string inside an explicit tag 0.

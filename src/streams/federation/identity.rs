@@ -1,0 +1,224 @@
+//! Whether a certificate proves a domain, and how certificates are asked for and shown between servers
+//! (RFC 6120 §13.7.1.2, XEP-0178, security row S12).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::client::{ClientConfig, ResolvesClientCert, Resumption};
+use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
+use rustls::sign::CertifiedKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, ServerName, TrustAnchor, UnixTime};
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::certificates::names::Names;
+use crate::tls::{TlsError, provider};
+
+/// Why a certificate proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Untrusted {
+    /// None was shown.
+    #[error("no certificate was shown")]
+    NoCertificate,
+    /// It is not signed by an authority we believe, not valid now, or not made for this.
+    #[error("the certificate is not trusted: {0}")]
+    Chain(String),
+    /// It is good, for others.
+    #[error("the certificate does not name {0}")]
+    Name(String),
+}
+
+/// The certificate authorities that are believed.
+pub(crate) struct Authorities(Vec<TrustAnchor<'static>>);
+
+impl Authorities {
+    /// Takes the public ones, if wanted, and those of some files.
+    ///
+    /// # Errors
+    /// The file that cannot be read, and why.
+    pub(crate) fn load(public: bool, files: &[PathBuf]) -> Result<Authorities, String> {
+        let mut anchors = if public { webpki_roots::TLS_SERVER_ROOTS.to_vec() } else { Vec::new() };
+        for file in files {
+            let wrong = |why: String| format!("authorities: {}: {why}", file.display());
+            let certificates = CertificateDer::pem_file_iter(file).map_err(|error| wrong(error.to_string()))?;
+            for certificate in certificates {
+                let certificate = certificate.map_err(|error| wrong(error.to_string()))?;
+                let anchor =
+                    webpki::anchor_from_trusted_cert(&certificate).map_err(|error| wrong(error.to_string()))?;
+                anchors.push(anchor.to_owned());
+            }
+        }
+        Ok(Authorities(anchors))
+    }
+
+    /// Whether this chain, the peer's own certificate first, proves that the peer is `domain` now. What a certificate may
+    /// be used for is read kindly: authorities do not sign for clients any more, so one for servers is good for both roles.
+    pub(crate) fn check(&self, chain: &[CertificateDer<'_>], domain: &str) -> Result<(), Untrusted> {
+        self.check_at(chain, domain, UnixTime::now())
+    }
+
+    fn check_at(&self, chain: &[CertificateDer<'_>], domain: &str, now: UnixTime) -> Result<(), Untrusted> {
+        let (leaf, intermediates) = chain.split_first().ok_or(Untrusted::NoCertificate)?;
+        let bad = |error: webpki::Error| Untrusted::Chain(error.to_string());
+        let certificate = webpki::EndEntityCert::try_from(leaf).map_err(bad)?;
+        let algorithms = provider().signature_verification_algorithms.all;
+        let verify = |usage| {
+            certificate.verify_for_usage(algorithms, &self.0, intermediates, now, usage, None, None).map(|_| ())
+        };
+        verify(webpki::KeyUsage::server_auth())
+            .or_else(|error| verify(webpki::KeyUsage::client_auth()).map_err(|_| error))
+            .map_err(bad)?;
+        let (_, parsed) = X509Certificate::from_der(leaf).map_err(|error| Untrusted::Chain(error.to_string()))?;
+        if Names::of_server(&parsed).cover(domain) { Ok(()) } else { Err(Untrusted::Name(domain.to_owned())) }
+    }
+}
+
+/// Takes every certificate, but checks that the peer has its key. What it proves is judged afterwards: a peer without a
+/// good one may still have another proof, and is owed an answer in XML.
+#[derive(Debug)]
+pub(crate) struct JudgedLater(Arc<CryptoProvider>);
+
+impl JudgedLater {
+    pub(crate) fn new() -> Arc<JudgedLater> {
+        Arc::new(JudgedLater(provider()))
+    }
+
+    fn signature12(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+
+    fn signature13(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
+    }
+}
+
+impl ServerCertVerifier for JudgedLater {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signature12(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signature13(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+impl ClientCertVerifier for JudgedLater {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        Ok(ClientCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signature12(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.signature13(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Shows our certificate for one domain, if there is one, to whoever asks.
+#[derive(Debug)]
+struct Ours(Option<Arc<CertifiedKey>>);
+
+impl ResolvesClientCert for Ours {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.0.clone()
+    }
+
+    fn has_certs(&self) -> bool {
+        self.0.is_some()
+    }
+}
+
+/// How we speak TLS to another server.
+///
+/// # Errors
+/// When the versions do not suit the cryptography, which they do.
+pub(crate) fn client_configuration(
+    certificate: Option<Arc<CertifiedKey>>,
+    direct_tls: bool,
+    tls13_only: bool,
+) -> Result<Arc<ClientConfig>, TlsError> {
+    let versions: &[_] = if tls13_only { &[&TLS13] } else { &[&TLS13, &TLS12] };
+    let mut configuration = ClientConfig::builder_with_provider(provider())
+        .with_protocol_versions(versions)?
+        .dangerous()
+        .with_custom_certificate_verifier(JudgedLater::new())
+        .with_client_cert_resolver(Arc::new(Ours(certificate)));
+    // A resumed session would hide a certificate that has changed or expired since.
+    configuration.resumption = Resumption::disabled();
+    if direct_tls {
+        configuration.alpn_protocols = vec![b"xmpp-server".to_vec()];
+    }
+    Ok(Arc::new(configuration))
+}
+
+#[cfg(test)]
+#[path = "identity_tests.rs"]
+mod tests;

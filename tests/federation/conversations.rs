@@ -1,0 +1,193 @@
+//! What people of two servers do with each other, over every kind of link.
+
+use crate::world::{Setup, World, say};
+
+/// Messages, questions and refusals in both directions.
+async fn talk(world: &World) {
+    let (mut romeo, mut juliet) = world.lovers().await;
+    say(&mut romeo, &mut juliet, "1").await;
+    say(&mut juliet, &mut romeo, "2").await;
+    say(&mut romeo, &mut juliet, "3").await;
+    // To the server itself, to an account, and to a client that answers.
+    romeo.send("<iq type='get' to='capulet.lit' id='ping'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    romeo.expect("<iq type='result' from='capulet.lit' to='{romeo/orchard}' id='ping'/>").await;
+    juliet
+        .send("<iq type='get' to='montague.lit' id='disco'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+        .await;
+    juliet.expect("<iq type='result' from='montague.lit' to='{juliet/balcony}' id='disco'>{…}</iq>").await;
+    let (to, from) = (juliet.jid().to_owned(), romeo.jid().to_owned());
+    romeo.send(format!("<iq type='get' to='{to}' id='v'><query xmlns='jabber:iq:version'/></iq>")).await;
+    juliet
+        .expect(format!("<iq type='get' from='{from}' to='{to}' id='v'><query xmlns='jabber:iq:version'/></iq>"))
+        .await;
+    juliet
+        .send(format!(
+            "<iq type='result' to='{from}' id='v'><query xmlns='jabber:iq:version'><name>x</name></query></iq>"
+        ))
+        .await;
+    romeo
+        .expect(format!("<iq type='result' from='{to}' to='{from}' id='v'><query xmlns='jabber:iq:version'><name>x</name></query></iq>"))
+        .await;
+    // Nobody of that name: the error comes back all the way.
+    romeo.send("<iq type='get' to='nobody@capulet.lit/x' id='n'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    romeo.expect("<iq type='error' from='nobody@capulet.lit/x' to='{romeo/orchard}' id='n'>{error:cancel:service-unavailable}{…}</iq>").await;
+}
+
+#[tokio::test]
+async fn people_talk_over_starttls_and_external() {
+    talk(&World::new(Setup::default()).await).await;
+}
+
+#[tokio::test]
+async fn people_talk_over_direct_tls() {
+    talk(&World::new(Setup { direct_tls: true, ..Setup::default() }).await).await;
+}
+
+#[tokio::test]
+async fn people_talk_over_dialback() {
+    talk(&World::new(Setup { dialback: true, ..Setup::default() }).await).await;
+}
+
+#[tokio::test]
+async fn people_talk_over_dialback_and_direct_tls() {
+    talk(&World::new(Setup { dialback: true, direct_tls: true, ..Setup::default() }).await).await;
+}
+
+#[tokio::test]
+async fn people_talk_over_one_connection_for_both_directions() {
+    let world = World::new(Setup { bidirectional: true, ..Setup::default() }).await;
+    talk(&world).await;
+    // Whoever was first has connected, and nobody else.
+    assert_eq!(world.capulet.line.accepted() + world.montague.line.accepted(), 1);
+}
+
+#[tokio::test]
+async fn people_talk_over_one_connection_and_dialback() {
+    let world = World::new(Setup { bidirectional: true, dialback: true, ..Setup::default() }).await;
+    talk(&world).await;
+    // One connection for the conversation, one to ask about its key.
+    assert_eq!((world.capulet.line.accepted(), world.montague.line.accepted()), (1, 1));
+}
+
+#[tokio::test]
+async fn c21_content_changes_its_namespace_and_forwarded_content_does_not() {
+    let world = World::new(Setup::default()).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    let to = juliet.jid().to_owned();
+    romeo
+        .send(format!(
+            "<message to='{to}' type='chat' id='f'><subject>s</subject><forwarded xmlns='urn:xmpp:forward:0'>\
+             <message xmlns='jabber:client' from='a@b' to='c@d'><body>inner</body></message></forwarded></message>"
+        ))
+        .await;
+    juliet
+        .expect(
+            "<message from='{any}' to='{juliet/balcony}' type='chat' id='f'><subject>s</subject>\
+             <forwarded xmlns='urn:xmpp:forward:0'>\
+             <message xmlns='jabber:client' from='a@b' to='c@d'><body>inner</body></message></forwarded>{…}</message>",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn people_subscribe_see_each_other_and_part() {
+    let world = World::new(Setup::default()).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    for client in [&mut romeo, &mut juliet] {
+        client.send("<iq type='get' id='r'><query xmlns='jabber:iq:roster'/></iq>").await;
+        client.expect("<iq type='result' id='r' {…}>{…}</iq>").await;
+    }
+    let (he, she) = (romeo.bare().to_owned(), juliet.bare().to_owned());
+    romeo.send(format!("<presence type='subscribe' to='{she}'/>")).await;
+    juliet.expect(format!("<presence type='subscribe' from='{he}' to='{she}'/>")).await;
+    juliet.send(format!("<presence type='subscribed' to='{he}'/>")).await;
+    romeo.expect(push(&she, "subscription='none' ask='subscribe'")).await;
+    romeo
+        .expect_in_any_order(&[
+            push(&she, "subscription='to'"),
+            format!("<presence type='subscribed' from='{she}' to='{he}'/>"),
+            format!("<presence from='{she}/balcony' to='{{any}}' {{…}}>{{…}}</presence>"),
+        ])
+        .await;
+    juliet.send(format!("<presence type='subscribe' to='{he}'/>")).await;
+    romeo.expect(format!("<presence type='subscribe' from='{she}' to='{he}'/>")).await;
+    romeo.send(format!("<presence type='subscribed' to='{she}'/>")).await;
+    romeo.drain().await;
+    juliet.expect(push(&he, "subscription='from'")).await;
+    juliet.expect(push(&he, "subscription='from' ask='subscribe'")).await;
+    juliet
+        .expect_in_any_order(&[
+            push(&he, "subscription='both'"),
+            format!("<presence type='subscribed' from='{he}' to='{she}'/>"),
+            format!("<presence from='{he}/orchard' to='{{any}}' {{…}}>{{…}}</presence>"),
+        ])
+        .await;
+    // Changes are seen, and so is that somebody goes and comes back.
+    juliet.send("<presence><show>away</show></presence>").await;
+    romeo.expect(format!("<presence from='{she}/balcony' to='{{any}}' {{…}}><show>away</show>{{…}}</presence>")).await;
+    juliet.expect("<presence from='{juliet/balcony}' {…}><show>away</show>{…}</presence>").await;
+    romeo.send("<presence type='unavailable'/>").await;
+    juliet
+        .expect(format!("<presence type='unavailable' from='{he}/orchard' to='{{any}}' {{…}}>{{…}}</presence>"))
+        .await;
+    romeo.drain().await;
+    romeo.send("<presence/>").await;
+    juliet.expect(format!("<presence from='{he}/orchard' to='{{any}}' {{…}}>{{…}}</presence>")).await;
+    // His server asks hers, and he sees her again (RFC 6121 §4.3).
+    romeo
+        .expect_in_any_order(&[
+            "<presence from='{romeo/orchard}' {…}>{…}</presence>".to_owned(),
+            format!("<presence from='{she}/balcony' to='{{any}}' {{…}}><show>away</show>{{…}}</presence>"),
+        ])
+        .await;
+    // No roster push goes across: only what clients say of themselves does.
+    juliet.send(format!("<iq type='set' id='rm'><query xmlns='jabber:iq:roster'><item jid='{he}' subscription='remove'/></query></iq>")).await;
+    romeo
+        .expect_in_any_order(&[
+            format!("<presence type='unsubscribe' from='{she}' to='{he}'/>"),
+            format!("<presence type='unsubscribed' from='{she}' to='{he}'/>"),
+            format!("<presence type='unavailable' from='{she}/balcony' {{…}}>{{…}}</presence>"),
+            push(&she, "subscription='to'"),
+            push(&she, "subscription='none'"),
+        ])
+        .await;
+}
+
+/// A roster push of one item.
+fn push(contact: &str, state: &str) -> String {
+    format!(
+        "<iq type='set' id='{{any}}' {{…}}><query xmlns='jabber:iq:roster' {{…}}><item jid='{contact}' {state} {{…}}>{{…}}</item></query></iq>"
+    )
+}
+
+#[tokio::test]
+async fn people_of_another_server_are_in_a_room() {
+    let world = World::new(Setup::default()).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    let room = "hall@conference.capulet.lit";
+    juliet.send(format!("<presence to='{room}/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>")).await;
+    juliet.expect(format!("<presence from='{room}/Juliet' {{…}}>{{…}}</presence>")).await;
+    juliet.expect(format!("<message from='{room}' type='groupchat' {{…}}><subject/>{{…}}</message>")).await;
+    juliet
+        .send(format!(
+            "<iq type='set' to='{room}' id='o'><query xmlns='http://jabber.org/protocol/muc#owner'>\
+             <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/muc#roomconfig</value></field>\
+             <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query></iq>"
+        ))
+        .await;
+    juliet.expect("<iq type='result' id='o' {…}>{…}</iq>").await;
+    romeo.send(format!("<presence to='{room}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>")).await;
+    romeo.expect(format!("<presence from='{room}/Juliet' {{…}}>{{…}}</presence>")).await;
+    romeo.expect(format!("<presence from='{room}/Romeo' {{…}}>{{…}}</presence>")).await;
+    romeo.expect(format!("<message from='{room}' type='groupchat' {{…}}>{{…}}</message>")).await;
+    juliet.expect(format!("<presence from='{room}/Romeo' {{…}}>{{…}}</presence>")).await;
+    romeo.send(format!("<message to='{room}' type='groupchat' id='g'><body>But soft</body></message>")).await;
+    for client in [&mut juliet, &mut romeo] {
+        client
+            .expect(format!("<message from='{room}/Romeo' type='groupchat' {{…}}><body>But soft</body>{{…}}</message>"))
+            .await;
+    }
+    romeo.send(format!("<presence to='{room}/Romeo' type='unavailable'/>")).await;
+    juliet.expect(format!("<presence from='{room}/Romeo' type='unavailable' {{…}}>{{…}}</presence>")).await;
+}

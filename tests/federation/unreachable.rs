@@ -1,0 +1,285 @@
+//! Servers that cannot be reached: senders are told in time, nobody else is slowed (conformance rows C61 and C62, fault rows
+//! F25 and F26, security row S37).
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpListener, UdpSocket};
+use waxwing_testkit::RawClient;
+
+use crate::peer::{Peer, answering_header};
+use crate::world::{Setup, World, say};
+
+/// What the sender of a message to this domain is told, and after how long.
+async fn told(juliet: &mut RawClient, domain: &str) -> (String, Duration) {
+    let began = Instant::now();
+    juliet.send(format!("<message to='x@{domain}' type='chat' id='m'><body>x</body></message>")).await;
+    let error = juliet.expect(format!("<message type='error' from='x@{domain}' id='m' {{…}}>{{…}}</message>")).await;
+    let condition = error.child("error").and_then(|error| error.elements().next().map(|child| child.name.clone()));
+    (condition.expect("a condition"), began.elapsed())
+}
+
+/// A name server that knows these answers to questions of a type, and for everything else says that there is no such name.
+async fn name_server(records: Vec<(&'static str, u16, Vec<u8>)>) -> SocketAddr {
+    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let address = socket.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let mut buffer = [0; 512];
+        while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
+            if let Some(answer) = answer(&buffer[..length], &records) {
+                let _ = socket.send_to(&answer, peer).await;
+            }
+        }
+    });
+    address
+}
+
+/// The answer to one question (RFC 1035 §4).
+fn answer(question: &[u8], records: &[(&str, u16, Vec<u8>)]) -> Option<Vec<u8>> {
+    let mut end = 12;
+    let mut labels = Vec::new();
+    while *question.get(end)? != 0 {
+        let length = usize::from(question[end]);
+        labels.push(String::from_utf8_lossy(question.get(end + 1..=end + length)?).to_lowercase());
+        end += length + 1;
+    }
+    let name = labels.join(".");
+    let kind = u16::from_be_bytes([*question.get(end + 1)?, *question.get(end + 2)?]);
+    let asked = question.get(12..end + 5)?;
+    let found: Vec<_> = records.iter().filter(|(of, of_kind, _)| *of == name && *of_kind == kind).collect();
+    let is_known = records.iter().any(|(of, _, _)| *of == name);
+    let code = if is_known { 0 } else { 3 };
+    let mut out = question[..2].to_vec();
+    out.extend([0x84, code, 0, 1, 0, found.len() as u8, 0, 0, 0, 0]);
+    out.extend_from_slice(asked);
+    for (_, kind, data) in found {
+        out.extend([0xc0, 12]);
+        out.extend(kind.to_be_bytes());
+        out.extend([0, 1, 0, 0, 0, 60]);
+        out.extend((data.len() as u16).to_be_bytes());
+        out.extend_from_slice(data);
+    }
+    Some(out)
+}
+
+const A: u16 = 1;
+const SRV: u16 = 33;
+
+fn srv(priority: u16, port: u16, host: &str) -> Vec<u8> {
+    let mut data = [priority.to_be_bytes(), 0u16.to_be_bytes(), port.to_be_bytes()].concat();
+    for label in host.split('.').filter(|label| !label.is_empty()) {
+        data.push(label.len() as u8);
+        data.extend_from_slice(label.as_bytes());
+    }
+    data.push(0);
+    data
+}
+
+fn leak(text: String) -> &'static str {
+    Box::leak(text.into_boxed_str())
+}
+
+#[tokio::test]
+async fn c61_c62_s37_the_dns_decides_who_can_be_reached() {
+    let names = name_server(vec![
+        ("_xmpp-server._tcp.denied.test", SRV, srv(0, 5269, "")),
+        ("_xmpp-server._tcp.inside.test", SRV, srv(0, 5269, "machine.inside.test")),
+        ("machine.inside.test", A, vec![169, 254, 169, 254]),
+        ("loop.test", A, vec![127, 0, 0, 1]),
+        ("_xmpp-server._tcp.mail.test", SRV, srv(0, 25, "public.test")),
+        ("public.test", A, vec![93, 184, 216, 34]),
+    ])
+    .await;
+    let world = World::new(Setup { more: leak(format!("resolvers = [\"{names}\"]")), ..Setup::default() }).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    for domain in ["unknown.test", "denied.test", "inside.test", "loop.test", "mail.test", "127.0.0.1", "[::1]"] {
+        let (condition, after) = told(&mut juliet, domain).await;
+        assert_eq!(condition, "remote-server-not-found", "{domain}");
+        assert!(after < Duration::from_secs(5), "{domain} after {after:?}");
+    }
+    // Below our own name nobody is looked for: we would find ourselves.
+    let (condition, _) = told(&mut juliet, "nothing.capulet.lit").await;
+    assert_eq!(condition, "item-not-found");
+    say(&mut juliet, &mut romeo, "meanwhile").await;
+}
+
+#[tokio::test]
+async fn c61_srv_records_lead_to_servers_in_their_order() {
+    // Nobody listens at the first, and the second one is ours.
+    let dead = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let dead_port = dead.local_addr().expect("bound").port();
+    drop(dead);
+    let alive = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let alive_port = alive.local_addr().expect("bound").port();
+    let names = name_server(vec![
+        ("_xmpp-server._tcp.verona.test", SRV, srv(1, dead_port, "a.verona.test")),
+        ("_xmpps-server._tcp.verona.test", SRV, srv(2, alive_port, "b.verona.test")),
+        ("a.verona.test", A, vec![127, 0, 0, 1]),
+        ("b.verona.test", A, vec![127, 0, 0, 1]),
+    ])
+    .await;
+    let more = leak(format!("private_addresses = true\nresolvers = [\"{names}\"]"));
+    let world = World::new(Setup { more, ..Setup::default() }).await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    juliet.send("<message to='x@verona.test' type='chat' id='m'><body>x</body></message>").await;
+    let mut peer = Peer::accept_tls(&alive, &world.authority.sign("verona.test")).await;
+    greet_and_accept(&mut peer, "verona.test", "").await;
+    assert!(peer.until("</message>").await.contains("<body>x</body>"));
+}
+
+/// Plays a server that accepts EXTERNAL.
+async fn greet_and_accept(peer: &mut Peer, from: &str, features: &str) {
+    peer.until("<stream:stream").await;
+    peer.until(">").await;
+    peer.send(answering_header(from, "capulet.lit", "1")).await;
+    peer.send(
+        "<stream:features><mechanisms xmlns='urn:ietf:params:xml:ns:xmpp-sasl'><mechanism>EXTERNAL</mechanism></mechanisms></stream:features>",
+    )
+    .await;
+    peer.until("</auth>").await;
+    peer.send("<success xmlns='urn:ietf:params:xml:ns:xmpp-sasl'/>").await;
+    peer.until("<stream:stream").await;
+    peer.until(">").await;
+    peer.send(answering_header(from, "capulet.lit", "2")).await;
+    peer.send(format!("<stream:features>{features}</stream:features>")).await;
+}
+
+#[tokio::test]
+async fn f26_a_name_server_that_is_dead_slows_nobody() {
+    // It takes questions and says nothing.
+    let mute = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
+    let more = leak(format!("resolvers = [\"{}\"]", mute.local_addr().expect("bound")));
+    let world = World::new(Setup { more, ..Setup::default() }).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    juliet.send("<message to='x@far.test' type='chat' id='m'><body>x</body></message>").await;
+    let began = Instant::now();
+    juliet.barrier().await;
+    say(&mut juliet, &mut romeo, "meanwhile").await;
+    assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+    juliet.set_patience(Duration::from_secs(32));
+    juliet
+        .expect("<message type='error' from='x@far.test' id='m' {…}>{error:wait:remote-server-timeout}{…}</message>")
+        .await;
+}
+
+#[tokio::test]
+async fn c61_f25_a_server_that_never_answers_costs_its_senders_only_so_long() {
+    let world = World::new(Setup { more: "connect_timeout = \"2s\"\nqueue_stanzas = 3", ..Setup::default() }).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    world.montague.line.cut();
+    for id in ["1", "2", "3", "4"] {
+        juliet
+            .send(
+                format!("<message to='{{romeo}}' type='chat' id='{id}'><body>x</body></message>")
+                    .replace("{romeo}", romeo.bare()),
+            )
+            .await;
+    }
+    // The queue is full at once; the rest is told when the time is over.
+    juliet.expect("<message type='error' id='4' {…}>{error:wait:resource-constraint}{…}</message>").await;
+    for id in ["1", "2", "3"] {
+        juliet
+            .expect(format!(
+                "<message type='error' id='{id}' {{…}}>{{error:wait:remote-server-timeout}}{{…}}</message>"
+            ))
+            .await;
+    }
+    // What was turned back does not come later.
+    world.montague.line.restore();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    say(&mut juliet, &mut romeo, "again").await;
+}
+
+#[tokio::test]
+async fn c61_presence_is_not_worth_an_error_but_a_room_that_cannot_be_reached_is() {
+    let world = World::new(Setup { more: "connect_timeout = \"1s\"", ..Setup::default() }).await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    world.montague.line.cut();
+    juliet.send("<presence to='romeo@montague.lit'/>").await;
+    juliet.send("<presence to='hall@montague.lit/J'><x xmlns='http://jabber.org/protocol/muc'/></presence>").await;
+    juliet.send("<iq type='get' to='montague.lit' id='q'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    juliet
+        .expect(
+            "<presence type='error' from='hall@montague.lit/J' {…}>{error:wait:remote-server-timeout}{…}</presence>",
+        )
+        .await;
+    juliet.expect("<iq type='error' from='montague.lit' id='q' {…}>{error:wait:remote-server-timeout}{…}</iq>").await;
+    juliet.expect_silence(Duration::from_millis(300)).await;
+}
+
+#[tokio::test]
+async fn what_the_other_server_does_not_take_is_not_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let names = name_server(vec![
+        ("_xmpps-server._tcp.small.test", SRV, srv(0, listener.local_addr().expect("bound").port(), "small.test")),
+        ("small.test", A, vec![127, 0, 0, 1]),
+    ])
+    .await;
+    let more = leak(format!("private_addresses = true\nresolvers = [\"{names}\"]"));
+    let world = World::new(Setup { more, ..Setup::default() }).await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    let long = "x".repeat(20_000);
+    juliet.send(format!("<message to='x@small.test' type='chat' id='1'><body>{long}</body></message>")).await;
+    juliet.send("<message to='x@small.test' type='chat' id='2'><body>short</body></message>").await;
+    let mut peer = Peer::accept_tls(&listener, &world.authority.sign("small.test")).await;
+    greet_and_accept(
+        &mut peer,
+        "small.test",
+        "<limits xmlns='urn:xmpp:stream-limits:0'><max-bytes>10000</max-bytes></limits>",
+    )
+    .await;
+    let heard = peer.until("</message>").await;
+    assert!(heard.contains("short") && !heard.contains("xxxx"), "{heard}");
+    juliet
+        .expect("<message type='error' from='x@small.test' id='1' {…}>{error:modify:policy-violation}{…}</message>")
+        .await;
+}
+
+#[tokio::test]
+async fn f25_what_was_not_acknowledged_comes_again_and_what_was_does_not() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let names = name_server(vec![
+        ("_xmpps-server._tcp.flaky.test", SRV, srv(0, listener.local_addr().expect("bound").port(), "flaky.test")),
+        ("flaky.test", A, vec![127, 0, 0, 1]),
+    ])
+    .await;
+    let more = leak(format!("private_addresses = true\nresolvers = [\"{names}\"]"));
+    let world = World::new(Setup { more, ..Setup::default() }).await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    let shown = world.authority.sign("flaky.test");
+    let send = async |juliet: &mut RawClient, id: &str| {
+        juliet.send(format!("<message to='x@flaky.test' type='chat' id='{id}'><body>{id}</body></message>")).await;
+    };
+    send(&mut juliet, "one").await;
+    let mut peer = Peer::accept_tls(&listener, &shown).await;
+    greet_and_accept(&mut peer, "flaky.test", "<sm xmlns='urn:xmpp:sm:3'/>").await;
+    peer.until("<enable").await;
+    peer.send("<enabled xmlns='urn:xmpp:sm:3' id='here' resume='true'/>").await;
+    peer.until("<r xmlns").await;
+    send(&mut juliet, "two").await;
+    peer.until("two</body>").await;
+    drop(peer);
+    // It has had the first and not the second.
+    let mut peer = Peer::accept_tls(&listener, &shown).await;
+    greet_and_accept(&mut peer, "flaky.test", "<sm xmlns='urn:xmpp:sm:3'/>").await;
+    assert!(peer.until("/>").await.contains("previd='here'"));
+    peer.send("<resumed xmlns='urn:xmpp:sm:3' previd='here' h='1'/>").await;
+    let again = peer.until("</message>").await;
+    assert!(again.contains("two") && !again.contains("one"), "{again}");
+    send(&mut juliet, "three").await;
+    peer.until("three</body>").await;
+    // It forgets everything: what it has not acknowledged comes once more, in order, before what is new.
+    drop(peer);
+    send(&mut juliet, "four").await;
+    let mut peer = Peer::accept_tls(&listener, &shown).await;
+    greet_and_accept(&mut peer, "flaky.test", "<sm xmlns='urn:xmpp:sm:3'/>").await;
+    peer.until("<resume").await;
+    peer.send(
+        "<failed xmlns='urn:xmpp:sm:3' h='2'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></failed>",
+    )
+    .await;
+    peer.until("<enable").await;
+    peer.send("<enabled xmlns='urn:xmpp:sm:3' id='anew' resume='true'/>").await;
+    let rest = peer.until("four</body>").await;
+    assert!(rest.contains("three") && !rest.contains("two"), "{rest}");
+}
