@@ -39,7 +39,7 @@ use waxwing_core::events::{Event, Happening};
 use waxwing_core::forms::DATA_FORM;
 use waxwing_core::module::{Context, Manifest, Module, Plan, SettingsDescription, StartError, Xep};
 use waxwing_core::parcel::{Origin, Parcel};
-use waxwing_core::refusal::Refusal;
+use waxwing_core::refusal::{ErrorType, Refusal};
 use waxwing_core::stanza::{IqType, MessageType, PresenceType, Stanza, StanzaType, element};
 use waxwing_core::xml::{Child, Element, Writer};
 use waxwing_storage::Database;
@@ -269,7 +269,8 @@ impl Gateway {
             return Err(Refusal::forbidden().saying("the secret is not right"));
         }
         if self.rates.take(&device.node, Instant::now()).is_err() {
-            return Err(Refusal::policy_violation().saying("the device is woken too often"));
+            // Not the registration is wrong, only the time: of another type, it would be given up.
+            return Err(Refusal::policy_violation().of_type(ErrorType::Wait).saying("the device is woken too often"));
         }
         let (context, origin, request) = (self.context.clone(), parcel.origin.clone(), parcel.stanza.head());
         let reply = move |told: Result<(), Refusal>| {

@@ -7,6 +7,7 @@ mod apple;
 mod applications;
 mod browser;
 mod browsers;
+mod chain;
 mod google;
 mod rules;
 mod service;

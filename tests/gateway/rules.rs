@@ -148,7 +148,7 @@ async fn a_device_is_not_woken_all_the_time_and_removed_with_its_account() {
     register(&mut juliet, "register-push-web", &fields(&service.url("/x"), &key, &authentication, "b")).await;
     publish_and_succeed(&mut juliet, "p").await;
     publish_and_succeed(&mut juliet, "p").await;
-    publish_and_fail(&mut juliet, "p", "modify:policy-violation").await;
+    publish_and_fail(&mut juliet, "p", "wait:policy-violation").await;
     let host = town.server.host().to_owned();
     let name = town.scene.local("juliet");
     town.server
