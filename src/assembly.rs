@@ -19,6 +19,9 @@ pub const MODULES: &[Plan] = &[
     waxwing_presence::PLAN,
     // what people publish about themselves; a contact's presence has been settled before
     waxwing_pubsub::PLAN,
+    waxwing_private::PLAN,
+    // takes its part out of a message before that is stored or copied
+    waxwing_displayed::PLAN,
     // what was said is stored before anyone sees it
     waxwing_mam::PLAN,
     // several devices of one account, each asleep or awake, here or on its way back

@@ -14,6 +14,7 @@ use waxwing_storage::StorageError;
 use crate::access::{configuration_for, is_wider_than};
 use crate::configuration::Configuration;
 use crate::protocol::{payload_too_big, precondition_not_met};
+use crate::request::{MOST_ID, MOST_NAME};
 use crate::service::Service;
 use crate::store::{NewItem, StoredItem, Window};
 
@@ -56,6 +57,9 @@ impl Nodes for Service {
     ) -> Result<(), Refusal> {
         if items.iter().any(|(_, payload)| !self.settings.item_bytes.allows(payload.as_bytes().len())) {
             return Err(payload_too_big());
+        }
+        if node.len() > MOST_NAME || items.iter().any(|(id, _)| id.len() > MOST_ID) {
+            return Err(Refusal::not_acceptable().saying("the name of a node or the id of an item is too long"));
         }
         // The last of those with the same id counts.
         let mut ids = HashSet::new();

@@ -11,9 +11,10 @@ use crate::access::{Affiliation, Subscribed};
 use crate::form::Filled;
 use crate::protocol::{NODE_CONFIG, OWNER, PUBLISH_OPTIONS, PUBSUB, RSM, bad_request, unsupported};
 
-/// How long the name of a node may be, in bytes, and the id of an item: what an index of the database can hold.
+/// How long the name of a node may be, in bytes: what an index of the database can hold.
 pub const MOST_NAME: usize = 600;
-const MOST_ID: usize = 1_000;
+/// As [`MOST_NAME`], for the id of an item.
+pub const MOST_ID: usize = 1_000;
 
 /// What is asked.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ from slixmpp.exceptions import IqError
 
 PATIENCE = 15  # seconds to wait for anything that must happen
 QUIET = 1.0  # seconds to wait for what must not happen
+BOOKMARKS = "urn:xmpp:bookmarks:1"
 PASSWORD = "a-long-enough-passphrase"
 NEW_PASSWORD = "another-long-passphrase"
 
@@ -234,6 +235,67 @@ async def versions_of_the_roster(romeo, checks):
     checks.check("the current version brings nothing", "jabber:iq:roster" not in str(same), same)
 
 
+class Publisher(Person):
+    """A session that publishes, and wants to hear of avatars and bookmarks."""
+
+    def __init__(self, server, name, resource):
+        super().__init__(server, name, resource)
+        for plugin in ("xep_0048", "xep_0049", "xep_0060", "xep_0084", "xep_0115", "xep_0163", "xep_0223", "xep_0402"):
+            self.register_plugin(plugin)
+        self.plugin["xep_0060"].map_node_event(BOOKMARKS, "bookmark")
+        self.plugin["xep_0163"].add_interest(BOOKMARKS)
+        self.avatars, self.rooms = [], []
+        self.add_event_handler("avatar_metadata_publish", self.avatars.append)
+        self.add_event_handler("bookmark_publish", self.rooms.append)
+
+    async def log_in(self, direct_tls=False, available=True):
+        await super().log_in(direct_tls, available=False)
+        # The hash over its features is ready a moment later.
+        await asyncio.sleep(QUIET)
+        if available:
+            self.send_presence()
+        return self
+
+
+async def publish_and_hear(server, checks):
+    """XEP-0163: an avatar is published and fetched by a contact; bookmarks reach one's other device."""
+    juliet = await Publisher(server, "juliet", "pep").log_in()
+    romeo = await Publisher(server, "romeo", "pep").log_in(direct_tls=True)
+    picture = bytes(range(256)) * 40
+    avatar = juliet.plugin["xep_0084"]
+    name = avatar.generate_id(picture)
+    await avatar.publish_avatar(picture)
+    await avatar.publish_avatar_metadata({"id": name, "type": "image/png", "bytes": len(picture)})
+    await romeo.until(lambda: romeo.avatars, "the contact's new avatar")
+    told = romeo.avatars[-1]
+    checks.check("an avatar is told by its owner's bare JID", told["from"] == juliet.bare, told["from"])
+    item = told["pubsub_event"]["items"]["item"]
+    checks.check("the avatar is named by its hash", item["id"] == name, item["id"])
+    fetched = await romeo.plugin["xep_0084"].retrieve_avatar(juliet.bare, name)
+    value = fetched["pubsub"]["items"]["item"]["avatar_data"]["value"]
+    checks.check("the picture is fetched unaltered", value == picture, len(value))
+    phone = await Publisher(server, "romeo", "phone").log_in()
+    await phone.until(lambda: any(told["from"] == juliet.bare for told in phone.avatars), "the avatar after a login")
+    checks.check("who comes online is told the last avatar", phone.avatars[-1]["pubsub_event"]["items"]["item"]["id"] == name)
+    conference = romeo.plugin["xep_0402"].stanza.Conference()
+    conference["name"], conference["autojoin"], conference["nick"] = "The Play", True, "Romeo"
+    await romeo.plugin["xep_0223"].store(conference, node=BOOKMARKS, id="play@conference.localhost")
+    await phone.until(lambda: phone.rooms, "the bookmark on the other device")
+    checks.check("a bookmark reaches the other device", phone.rooms[-1]["from"] == romeo.bare, phone.rooms[-1]["from"])
+    old = await phone.plugin["xep_0048"].get_bookmarks(method="xep_0049")
+    rooms = [(str(room["jid"]), room["nick"]) for room in old["private"]["bookmarks"]["conferences"]]
+    checks.check("a client of old reads it", rooms == [("play@conference.localhost", "Romeo")], rooms)
+    stranger = await Publisher(server, "mercutio", "pep").log_in()
+    try:
+        await stranger.plugin["xep_0084"].retrieve_avatar(juliet.bare, name)
+        condition = "none"
+    except IqError as error:
+        condition = error.condition
+    checks.check("a stranger sees no avatar", condition == "not-authorized", condition)
+    for person in (juliet, romeo, phone, stranger):
+        await person.log_out()
+
+
 async def outlive_a_restart(server, romeo, juliet, checks):
     """Messages for someone absent survive a restart; those present come back by themselves."""
     await juliet.log_out()
@@ -316,6 +378,7 @@ async def drive(server, checks):
         (come_and_go, (server, romeo, juliet)),
         (ask_around, (romeo, juliet)),
         (versions_of_the_roster, (romeo,)),
+        (publish_and_hear, (server,)),
         (outlive_a_restart, (server, romeo, juliet)),
         (change_passwords, (server,)),
     ):

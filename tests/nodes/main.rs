@@ -4,8 +4,10 @@
 mod common;
 
 mod access;
+mod bookmarks;
 mod capabilities;
 mod configuring;
+mod displayed;
 mod items;
 mod notifications;
 mod subscribing;
