@@ -4,6 +4,7 @@
 mod common;
 
 mod archive;
+mod calling;
 mod entering;
 mod restarts;
 mod security;
