@@ -18,9 +18,11 @@ pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(sta
 
 static MANIFEST: Manifest = Manifest {
     name: "streams",
-    summary: "turns bytes into stanzas: TCP, WebSocket, TLS, login, resource binding",
+    summary: "turns bytes into stanzas: TCP, WebSocket, BOSH, TLS, login, resource binding",
     xeps: &[
+        Xep::partial(124, "1.11.2", "one stream for each session; no compression"),
         Xep::complete(156, "1.4.0"),
+        Xep::complete(206, "1.4"),
         Xep::partial(368, "1.1.0", "for clients"),
         Xep::complete(440, "1.0.0"),
         Xep::complete(474, "0.5.0"),

@@ -1,6 +1,7 @@
 //! The web: listeners for HTTP, and what streams serve there themselves.
 
 mod answering;
+mod bosh;
 mod connection;
 mod health;
 mod host_meta;
@@ -30,6 +31,9 @@ pub(crate) fn routes(shared: &Arc<Shared>) -> Vec<Route> {
     let mut routes: Vec<Route> = host_meta::routes(shared).into();
     if config.http.websocket {
         routes.push(websocket::route(shared));
+    }
+    if config.http.bosh {
+        routes.push(bosh::route(shared));
     }
     routes
 }

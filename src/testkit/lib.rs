@@ -63,6 +63,7 @@
 //! in good order (FIN, under TLS `close_notify`); [`RawClient::expect_end`] the same without an error;
 //! [`RawClient::expect_close`] only the end of the connection, and says whether it was in good order.
 
+pub mod bosh;
 mod bridge;
 mod channel;
 mod client;

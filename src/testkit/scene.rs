@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::net::TcpStream;
 
+use crate::bosh;
 use crate::channel::Carrier;
 use crate::client::RawClient;
 use crate::names::Names;
@@ -34,6 +35,8 @@ pub enum Web {
     Socket,
     /// WebSocket over TLS.
     SecureSocket,
+    /// BOSH in the clear.
+    Bosh,
 }
 
 impl Scene {
@@ -203,6 +206,7 @@ impl Scene {
         let mut facts = None;
         let bridge = match web {
             Web::Socket => websocket::bridge(websocket::connect(addresses.http[0], host).await),
+            Web::Bosh => bosh::bridge(addresses.http[0], host),
             Web::SecureSocket => {
                 let socket = TcpStream::connect(addresses.https[0]).await.expect("the web listens");
                 let choice = TlsChoice::new().alpn(&["http/1.1"]);

@@ -23,7 +23,7 @@ impl Attribute {
         Span { start: self.name.start, end: self.value.end + 1 }.of(bytes)
     }
 
-    fn decoded<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
+    pub(crate) fn decoded<'a>(&self, bytes: &'a [u8]) -> Cow<'a, str> {
         decoding::attribute(self.value.of(bytes))
     }
 

@@ -46,6 +46,21 @@ impl Header {
         attributes::plain_value(self.attributes.iter().copied(), &self.bytes, name)
     }
 
+    /// The value of the attribute `name` of this namespace, whose prefix the header itself declares; decoded.
+    pub fn attribute_in(&self, namespace: &str, name: &str) -> Option<Cow<'_, str>> {
+        let all = || self.attributes.iter();
+        let prefix = all().find_map(|attribute| {
+            let declares = attribute.name.has_prefix() && attribute.name.prefix(&self.bytes) == b"xmlns";
+            let is_it = declares && attribute.decoded(&self.bytes) == namespace;
+            is_it.then(|| attribute.name.local(&self.bytes))
+        })?;
+        let is_it = |attribute: &&Attribute| {
+            let its = attribute.name;
+            its.has_prefix() && its.prefix(&self.bytes) == prefix && its.local(&self.bytes) == name.as_bytes()
+        };
+        all().find(is_it).map(|attribute| attribute.decoded(&self.bytes))
+    }
+
     /// The attributes, decoded, in order: those without a prefix and those of the prefix `xml`, under their names as
     /// written; no declarations.
     pub fn attributes(&self) -> impl Iterator<Item = (&str, Cow<'_, str>)> {

@@ -3,6 +3,7 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod bosh;
 mod health;
 mod host_meta;
 mod seam;

@@ -298,7 +298,8 @@ async fn c101_sessions_survive_a_lost_websocket_and_change_their_transport() {
             .await;
         romeo.expect("<message {…}><body>yes</body>{…}</message>").await;
         juliet.send("</stream:stream>").await;
-        juliet.expect_end().await;
+        // A wish for an acknowledgement may come before the end.
+        while juliet.receive_or_close().await.is_some() {}
         romeo.drain().await;
     }
 }

@@ -90,6 +90,14 @@ pub(crate) fn admit(shared: &Shared, request: &Request, caller: &Caller) -> Resu
     if let Some(admission) = facts.and_then(|facts| facts.admission.lock().take()) {
         return Ok(admission);
     }
+    admit_anew(shared, caller)
+}
+
+/// A place at the gate of its own.
+///
+/// # Errors
+/// The answer when there is none.
+pub(crate) fn admit_anew(shared: &Shared, caller: &Caller) -> Result<Admission, Box<Response>> {
     let limits = &shared.house.config().limits;
     shared.gate.enter(caller.address, limits, Instant::now()).map_err(|reason| {
         shared.turned_away(caller.address, reason);
