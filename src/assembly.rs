@@ -34,6 +34,8 @@ pub const MODULES: &[Plan] = &[
     waxwing_push::PLAN,
     // many at once
     waxwing_muc::PLAN,
+    // files
+    waxwing_upload::PLAN,
     // other programs with domains of their own
     waxwing_component::PLAN,
     // what people run with their clients
