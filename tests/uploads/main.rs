@@ -110,7 +110,9 @@ async fn slot(client: &mut RawClient, attributes: &str, inside: &str) -> String 
 
 async fn refused(client: &mut RawClient, attributes: &str, inside: &str, error: &str) {
     client
-        .send(format!("<iq type='get' id='no' to='upload.{{host}}'><request xmlns='{UPLOAD}' {attributes}>{inside}</request></iq>"))
+        .send(format!(
+            "<iq type='get' id='no' to='upload.{{host}}'><request xmlns='{UPLOAD}' {attributes}>{inside}</request></iq>"
+        ))
         .await;
     client.expect(format!("<iq type='error' id='no' {{…}}>{{error:{error}}}</iq>")).await;
 }
@@ -211,7 +213,9 @@ async fn slots_are_for_accounts_and_bounded() {
     }
     refused(&mut romeo, "filename='a' size='102400'", "", "wait:resource-constraint").await;
     slot(&mut romeo, "filename='a' size='1000'", &format!("<profile xmlns='{PURPOSE}'/>")).await;
-    romeo.send("<iq type='get' id='d' to='upload.{host}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>").await;
+    romeo
+        .send("<iq type='get' id='d' to='upload.{host}'><query xmlns='http://jabber.org/protocol/disco#info'/></iq>")
+        .await;
     let told = romeo.receive().await.to_string();
     for wanted in [UPLOAD, "max-file-size", "102400", "purpose:0#profile", "purpose:0#ephemeral"] {
         assert!(told.contains(wanted), "{wanted} in {told}");
@@ -265,7 +269,8 @@ async fn files_outlive_the_server_and_not_their_account() {
 /// Against a server that speaks S3, whose URL scripts/test gives in WAXWING_TEST_S3.
 #[tokio::test]
 async fn files_may_lie_in_a_bucket() {
-    let endpoint = std::env::var("WAXWING_TEST_S3").expect("WAXWING_TEST_S3 names a server that speaks S3; see scripts/with-bucket");
+    let endpoint = std::env::var("WAXWING_TEST_S3")
+        .expect("WAXWING_TEST_S3 names a server that speaks S3; see scripts/with-bucket");
     let address: SocketAddr = endpoint.strip_prefix("http://").unwrap().parse().unwrap();
     let bucket = Web { address, host: address.to_string() };
     let made = bucket.ask("PUT", "/berries", &[("Content-Length", "0")], b"").await;
