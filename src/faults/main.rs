@@ -71,7 +71,6 @@ async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
                 report.broken(format!("the row could not be run to its end: {error:#}"));
             }
             report.time("whole row", began.elapsed(), None);
-            println!("{}", report.line());
             reports.push(report);
         }
         if let Some(cluster) = cluster {
