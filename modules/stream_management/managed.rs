@@ -1,7 +1,7 @@
 //! A managed session: what is kept for its client, and what its client is told of its own stanzas (XEP-0198 §4, §5).
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::FutureExt;
@@ -34,6 +34,8 @@ pub struct Managed {
     /// What [`Session::handled`] was when its counting began.
     base: u32,
     queue: Mutex<Queue<Kept>>,
+    /// What [`Session::handled`] was when the client was asked, or was last seen to be read from since.
+    read_until: AtomicU32,
     /// Which numbers the client may be told.
     pub answers: Mutex<Answers>,
     resumable: AtomicBool,
@@ -64,6 +66,7 @@ impl Managed {
             patience,
             base: session.handled(),
             queue: Mutex::default(),
+            read_until: AtomicU32::new(session.handled()),
             answers: Mutex::default(),
             resumable: AtomicBool::new(!patience.is_zero()),
             waits: AtomicBool::new(false),
@@ -85,6 +88,7 @@ impl Managed {
             // The session counts from 0 again.
             base: 0u32.wrapping_sub(counters.handled),
             queue: Mutex::new(Queue::restored(counters.sent, kept)),
+            read_until: AtomicU32::new(0),
             answers: Mutex::new(Answers::stored_before(counters.handled)),
             resumable: AtomicBool::new(true),
             waits: AtomicBool::new(false),
@@ -137,8 +141,13 @@ impl Managed {
         let ask = queue.is_long(&self.shared.bounds) && queue.ask(Instant::now());
         drop(queue);
         if ask {
-            session.send_element(elements::request());
+            self.send_question(session);
         }
+    }
+
+    fn send_question(&self, session: &Session) {
+        self.read_until.store(session.handled(), Ordering::Relaxed);
+        session.send_element(elements::request());
     }
 
     /// The client has received everything up to the stanza of this number.
@@ -161,17 +170,24 @@ impl Managed {
     pub fn ask(&self, session: &Session) {
         let ask = self.queue.lock().ask(Instant::now());
         if ask {
-            session.send_element(elements::request());
+            self.send_question(session);
         }
     }
 
     /// What there is to do about a session with a wire, looked at now and then.
-    pub fn check(&self, now: Instant, patience: Duration) -> Check {
+    pub fn check(&self, session: &Session, now: Instant, patience: Duration) -> Check {
         if self.waits() {
             return Check::Waits;
         }
-        let queue = self.queue.lock();
+        let mut queue = self.queue.lock();
         if queue.is_overdue(now, patience) {
+            // A client whose stanzas wait for a database that stands still may have answered long ago.
+            let handled = session.handled();
+            let is_read_from = self.read_until.swap(handled, Ordering::Relaxed) != handled;
+            if is_read_from || session.is_departing() {
+                queue.ask_again_at(now);
+                return Check::Nothing;
+            }
             Check::IsSilent
         } else if queue.is_empty() {
             Check::Nothing

@@ -126,6 +126,11 @@ impl<T> Queue<T> {
         ask
     }
 
+    /// The client may have answered already, and is given its time anew.
+    pub fn ask_again_at(&mut self, now: Instant) {
+        self.asked = self.asked.map(|_| now);
+    }
+
     /// The wire is new: what was asked on the old one is not answered any more.
     pub fn forget_question(&mut self) {
         self.asked = None;

@@ -162,3 +162,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn f4_a_client_that_was_not_read_from_is_given_its_time_anew() {
+    let mut queue = Queue::default();
+    let (began, patience) = (Instant::now(), Duration::from_secs(30));
+    queue.push((), 10);
+    queue.ask_again_at(began);
+    assert!(!queue.is_overdue(began + 2 * patience, patience), "it was not asked");
+    assert!(queue.ask(began));
+    let later = began + patience + Duration::from_secs(1);
+    assert!(queue.is_overdue(later, patience));
+    queue.ask_again_at(later);
+    assert!(!queue.is_overdue(later + patience, patience));
+    assert!(queue.is_overdue(later + patience + Duration::from_secs(1), patience));
+}

@@ -110,10 +110,9 @@ impl Shared {
         let now = Instant::now();
         let mut to_do = Vec::new();
         for entry in self.sessions.lock().values() {
-            let check = entry.managed.check(now, patience);
-            if check != Check::Nothing
-                && let Some(session) = entry.session.upgrade()
-            {
+            let Some(session) = entry.session.upgrade() else { continue };
+            let check = entry.managed.check(&session, now, patience);
+            if check != Check::Nothing {
                 to_do.push((check, session, entry.managed.clone()));
             }
         }

@@ -392,6 +392,12 @@ impl Session {
         (self.wire_number() == number).then_some(departing)
     }
 
+    /// Whether something that was read from the client is on its way at this moment. What the client has said since is
+    /// not read before that has come to its end.
+    pub fn is_departing(&self) -> bool {
+        self.departing.try_lock().is_err()
+    }
+
     pub(crate) fn count_handled(&self) {
         self.handled.fetch_add(1, Ordering::AcqRel);
     }
