@@ -75,6 +75,8 @@ pub struct Play {
     folder: TempDir,
     pace: Duration,
     keep: Option<PathBuf>,
+    /// What was missing at the end of an earlier act: it is not waited for again.
+    missing: std::collections::HashSet<String>,
 }
 
 impl Play {
@@ -113,7 +115,7 @@ impl Play {
         }
         let pace = Duration::from_secs_f64(clients as f64 / arguments.rate());
         let keep = arguments.keep.as_ref().map(|keep| keep.join(format!("{row}-{engine}")));
-        let play = Play { program, actors, stage, url, folder, pace, keep };
+        let play = Play { program, actors, stage, url, folder, pace, keep, missing: Default::default() };
         play.all_online(Duration::from_secs(120)).await?;
         Ok(play)
     }
@@ -164,7 +166,7 @@ impl Play {
     ///
     /// # Errors
     /// When the database or a diary cannot be read.
-    pub async fn judge(&self) -> anyhow::Result<Verdict> {
+    pub async fn judge(&mut self) -> anyhow::Result<Verdict> {
         self.be_quiet();
         let began = Instant::now();
         loop {
@@ -172,6 +174,7 @@ impl Play {
             let is_over = unsettled == 0 && self.online() == self.actors.len();
             if is_over || began.elapsed() > SETTLING {
                 let mut verdict = self.look().await?;
+                verdict.open.retain(|what| !self.missing.contains(what));
                 if verdict.open.is_empty() && is_over {
                     return Ok(verdict);
                 }
@@ -180,6 +183,7 @@ impl Play {
                     if online < self.actors.len() {
                         verdict.open.push(format!("only {online} of {} are online", self.actors.len()));
                     }
+                    self.missing.extend(verdict.open.iter().cloned());
                     let missing = verdict.open.drain(..).map(|text| format!("after {SETTLING:?}: {text}"));
                     verdict.broken.extend(missing);
                     return Ok(verdict);

@@ -86,7 +86,7 @@ async fn recover(act: &mut Act<'_>, play: &Play, before: &Before) -> anyhow::Res
 /// F3: kill -9 of PostgreSQL's processes under load.
 pub async fn killed(act: &mut Act<'_>) -> anyhow::Result<()> {
     let cluster = act.cluster.context("F3 is about PostgreSQL")?;
-    let play = act.play(Settings::default()).await?;
+    let mut play = act.play(Settings::default()).await?;
     for repetition in 0..act.arguments.repetitions() {
         let mut dice = act.dice(repetition);
         let wait = act.before(&mut dice);
@@ -129,7 +129,7 @@ pub async fn killed(act: &mut Act<'_>) -> anyhow::Result<()> {
 /// F4: PostgreSQL stands still, for ten seconds and for a minute.
 pub async fn stalled(act: &mut Act<'_>) -> anyhow::Result<()> {
     let cluster = act.cluster.context("F4 is about PostgreSQL")?;
-    let play = act.play(Settings::default()).await?;
+    let mut play = act.play(Settings::default()).await?;
     for repetition in 0..act.arguments.repetitions() {
         let mut dice = act.dice(repetition);
         let wait = act.before(&mut dice);
@@ -178,7 +178,7 @@ pub async fn full(act: &mut Act<'_>) -> anyhow::Result<()> {
             Some(Cluster::start_in(programs, volume.path()).await?)
         }
     };
-    let play = match &cluster {
+    let mut play = match &cluster {
         None => act.play_at(format!("sqlite:{}", volume.path().join("waxwing.db").display())).await?,
         Some(cluster) => act.play_at(cluster.new_database().await?).await?,
     };

@@ -27,7 +27,7 @@ const OVER: Duration = Duration::from_secs(1 + 2 + 2 + 5 + 4);
 
 /// F12: clients stop reading while many write to them.
 pub async fn slow_reader(act: &mut Act<'_>) -> anyhow::Result<()> {
-    let play = act.play(NARROW).await?;
+    let mut play = act.play(NARROW).await?;
     let clients = play.actors.len();
     let burst = if act.arguments.short { 400 } else { 1500 };
     for repetition in 0..act.arguments.repetitions() {
@@ -62,7 +62,7 @@ pub async fn slow_reader(act: &mut Act<'_>) -> anyhow::Result<()> {
 
 /// F14: connections stay open and lead nowhere; most clients come back another way, some too late.
 pub async fn half_open(act: &mut Act<'_>) -> anyhow::Result<()> {
-    let play = act.play(IMPATIENT).await?;
+    let mut play = act.play(IMPATIENT).await?;
     let (clients, direct) = (play.actors.len(), play.program.address());
     for repetition in 0..act.arguments.repetitions() {
         let mut dice = act.dice(repetition);
@@ -116,7 +116,7 @@ pub async fn half_open(act: &mut Act<'_>) -> anyhow::Result<()> {
 
 /// F16: two connections resume the same session at once, the old one perhaps still open.
 pub async fn two_at_once(act: &mut Act<'_>) -> anyhow::Result<()> {
-    let play = act.play(Settings::default()).await?;
+    let mut play = act.play(Settings::default()).await?;
     for repetition in 0..act.arguments.repetitions() {
         let mut dice = act.dice(repetition);
         let wait = act.before(&mut dice);

@@ -15,7 +15,7 @@ const ARMED: (&str, &str) = ("WAXWING_FAIL_POINTS", "1");
 /// F2: a panic in the reader or in the writer of one session.
 pub async fn one_session(act: &mut Act<'_>) -> anyhow::Result<()> {
     let environment = vec![(ARMED.0.to_owned(), ARMED.1.to_owned())];
-    let play = act.play_with(act.arguments.clients(), Settings::default(), environment).await?;
+    let mut play = act.play_with(act.arguments.clients(), Settings::default(), environment).await?;
     let clients = play.actors.len();
     for repetition in 0..act.arguments.repetitions() {
         let mut dice = act.dice(repetition);
