@@ -194,7 +194,6 @@ impl Person {
             let gone = match self.connect().await {
                 Ok(mut wire) => {
                     let gone = self.stay(&mut wire).await;
-                    self.state.lost.fetch_add(1, Ordering::Relaxed);
                     self.write(Entry::Lost(gone.to_string()));
                     if let Gone::StreamError(condition) = &gone {
                         *self.state.stream_error.lock().expect("nobody panics with it") = Some(condition.clone());
@@ -202,6 +201,8 @@ impl Person {
                     if let Some(Race { old: keep @ None, keep_old: true }) = &mut self.race {
                         *keep = Some(wire);
                     }
+                    // Last, for whoever waits for it and then asks why.
+                    self.state.lost.fetch_add(1, Ordering::Release);
                     gone
                 }
                 Err(gone) => gone,
