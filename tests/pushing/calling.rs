@@ -136,3 +136,39 @@ async fn the_newest_registrations_of_an_account_stay_and_survive_a_restart() {
     assert_eq!(nodes, (5..25).collect::<Vec<_>>());
     app.is_left_alone().await;
 }
+
+/// Writes down for which messages of a conversation she wants to be called (XEP-0492), in her bookmarks (XEP-0402).
+async fn chooses(juliet: &mut waxwing_testkit::RawClient, chat: &str, choice: &str) {
+    juliet
+        .send(format!(
+            "<iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+             <publish node='urn:xmpp:bookmarks:1'><item id='{chat}'><conference xmlns='urn:xmpp:bookmarks:1'><extensions>\
+             <notify xmlns='urn:xmpp:notification-settings:1'><always/>\
+             <{choice} identity-category='client' identity-type='phone'/></notify></extensions></conference></item>\
+             </publish><publish-options><x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
+             <value>http://jabber.org/protocol/pubsub#publish-options</value></field>\
+             <field var='pubsub#persist_items'><value>true</value></field>\
+             <field var='pubsub#max_items'><value>max</value></field>\
+             <field var='pubsub#access_model'><value>whitelist</value></field></x></publish-options></pubsub></iq>"
+        ))
+        .await;
+    juliet.expect("<iq type='result' id='b' {…}>{…}</iq>").await;
+}
+
+#[tokio::test]
+async fn a_conversation_that_is_muted_calls_nobody() {
+    let scene = SERVER.scene().await;
+    let mut app = App::start(&scene).await;
+    let mut romeo = scene.online("romeo/orchard").await;
+    let mut paris = scene.online("paris/hall").await;
+    let mut juliet = scene.session("juliet/phone").await;
+    registers(&mut juliet, "n1").await;
+    chooses(&mut juliet, "{paris}", "never").await;
+    chooses(&mut juliet, "{romeo}", "always").await;
+    goes(juliet).await;
+    writes(&mut paris, "juliet", "hello?").await;
+    app.is_left_alone().await;
+    writes(&mut romeo, "juliet", "hello?").await;
+    let called = app.takes_call().await;
+    assert_eq!((called.count(), called.said("last-message-sender")), (1, Some(scene.jid("romeo/orchard"))));
+}
