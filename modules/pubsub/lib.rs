@@ -20,6 +20,8 @@ mod protocol;
 mod questions;
 mod reading;
 mod remote;
+#[cfg(test)]
+mod remote_tests;
 mod request;
 mod service;
 mod settings;
