@@ -3,7 +3,7 @@
 //! RFC 6122 prepares resources, and so nicknames in rooms, with a profile that knows Unicode 3.2. What was unassigned then,
 //! most emoji among it, may stand in a "query" and not in a "stored string" (RFC 3454 §7). Other servers read every
 //! address as a query, and RFC 7622 §3.4 takes such letters and signs anyway: whoever refuses them does not hear half of
-//! the rooms out there. `docs/decisions/0013-younger-letters.md` says why it is done here.
+//! the rooms out there. `docs/decisions/0019-younger-letters.md` says why it is done here.
 
 use std::borrow::Cow;
 
