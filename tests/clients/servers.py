@@ -37,9 +37,14 @@ def wait_until(holds, seconds, what):
 
 def listens(port):
     """Whether something accepts connections on this port of loopback."""
+    return listens_at("127.0.0.1", port)
+
+
+def listens_at(address, port):
+    """The same at another address."""
     with socket.socket() as probe:
         probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+        return probe.connect_ex((address, port)) == 0
 
 
 class Server:
@@ -63,12 +68,16 @@ class Server:
         def ready():
             if self.process.poll() is not None:
                 raise RuntimeError(f"the server ended with code {self.process.returncode}:\n{self.log_tail()}")
-            return listens(self.c2s) and listens(self.c2s_tls)
+            return self.is_ready()
 
         try:
             wait_until(ready, PATIENCE, "the server listening")
         except TimeoutError as error:
             raise RuntimeError(f"{error}:\n{self.log_tail()}") from error
+
+    def is_ready(self):
+        """Whether everything listens."""
+        return listens(self.c2s) and listens(self.c2s_tls)
 
     def stop(self):
         """Asks the process to end and returns its exit code; kills it when it does not."""
