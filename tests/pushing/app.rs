@@ -92,7 +92,7 @@ impl Called {
         &self.id
     }
 
-    fn fields<'a>(form: &'a Element) -> impl Iterator<Item = (&'a str, String)> {
+    fn fields(form: &Element) -> impl Iterator<Item = (&str, String)> {
         let fields = form.elements().filter(|child| child.name == "field");
         fields.filter_map(|field| Some((field.attribute("var")?, field.text_of("value").unwrap_or_default())))
     }
