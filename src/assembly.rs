@@ -36,6 +36,8 @@ pub const MODULES: &[Plan] = &[
     waxwing_muc::PLAN,
     // files
     waxwing_upload::PLAN,
+    // a client for browsers
+    waxwing_web_client::PLAN,
     // other programs with domains of their own
     waxwing_component::PLAN,
     // what people run with their clients
