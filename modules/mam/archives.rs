@@ -234,7 +234,7 @@ impl Archive for Archives {
     }
 
     async fn query(&self, owner: &BareJid, request: Request<'_>) -> Result<Found, Refusal> {
-        self.answer(owner, request).await
+        self.answer(owner, request).await.map(|answered| answered.found)
     }
 
     async fn keep_for(&self, owner: &BareJid, period: Option<Duration>) -> Result<(), StorageError> {

@@ -96,6 +96,11 @@ impl Filter {
         let Filter { with, from: _, until, after: _, before, ids, words } = self;
         with.is_none() && until.is_none() && before.is_none() && ids.is_none() && words.is_none()
     }
+
+    /// Whether it chooses by time alone, and not by who has said what.
+    pub fn is_for_all(&self) -> bool {
+        self.with.is_none() && self.ids.is_none() && self.words.is_none()
+    }
 }
 
 /// The one value of a field. An empty one is as good as none: so a form comes back whose field nobody has filled in.

@@ -6,6 +6,7 @@
 //! and `paging.rs` read a query, `query.rs` answers it. `search.rs` and `expiry.rs` work in the background.
 
 mod archives;
+mod catching_up;
 mod expiry;
 mod form;
 mod gate;
@@ -29,7 +30,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, sleep};
 use waxwing_core::address::{self, BareJid, Jid};
 use waxwing_core::answers::{Answer, Request, Topic};
-use waxwing_core::archive::{Archive, ArchiveId, CatchesUp, KeptForRecipient, KeptForSender};
+use waxwing_core::archive::{Archive, ArchiveId, CatchesUp, Found, KeptForRecipient, KeptForSender};
 use waxwing_core::contracts::Contract;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::fault::Fault;
@@ -143,10 +144,7 @@ impl Module for Mam {
         if request.payload().name() == "prefs" {
             return self.answer_preferences(session.account(), request).await;
         }
-        // What is stored from here on the answer may not show.
-        let asked_at = ArchiveId(self.context.house().ids().next());
-        let found = self.archives.query(session.account(), request).await?;
-        self.note_catching_up(session, request, asked_at, found.reach_the_end);
+        let found = self.show(session, request).await?;
         for result in found.results {
             deliver(session, result).await?;
         }
@@ -183,14 +181,22 @@ impl Module for Mam {
 }
 
 impl Mam {
-    /// A client that asks before it is available finds for itself what it has missed: it needs no offline messages of
-    /// what was there when it began, or when it had read everything up to the end.
-    fn note_catching_up(&self, session: &Session, request: Request<'_>, asked_at: ArchiveId, reach_the_end: bool) {
-        let is_for_messages = request.is_set() || request.payload().name() == "metadata";
-        let is_first = !session.has_note::<CatchesUp>();
-        if session.priority().is_none() && is_for_messages && (is_first || reach_the_end) {
-            session.put_note(CatchesUp(asked_at));
+    /// Answers the owner. A client that asks before it is available finds for itself what it has missed: it needs no
+    /// offline messages of what was there when it began, or when it had read everything up to the end.
+    async fn show(&self, session: &Session, request: Request<'_>) -> Result<Found, Refusal> {
+        let account = session.account();
+        if session.priority().is_some() {
+            return self.archives.query(account, request).await;
         }
+        // Before the archive is read for the answer: in every archive ids are committed in their order, so all up to this
+        // one are seen by whoever looks from now on.
+        let committed = self.archives.ends(account).await?.map_or(ArchiveId(0), |(_, newest)| newest);
+        let answered = self.archives.answer(account, request).await?;
+        let known = session.note::<CatchesUp>().map(|CatchesUp(until)| until);
+        if let Some(until) = answered.catches_up(known, committed) {
+            session.put_note(CatchesUp(until));
+        }
+        Ok(answered.found)
     }
 
     /// Refuses a message with a body that is too long.

@@ -12,6 +12,7 @@ use waxwing_storage::StorageError;
 use xmpp_parsers::mam::Query;
 
 use crate::archives::Archives;
+use crate::catching_up::Answered;
 use crate::form::{self, Filter, MAM};
 use crate::paging::{Summary, Wanted};
 use crate::store::{PageRow, Peer};
@@ -31,13 +32,16 @@ struct Outcome {
 
 impl Archives {
     /// Answers whoever may see the archive.
-    pub(crate) async fn answer(&self, owner: &BareJid, request: Request<'_>) -> Result<Found, Refusal> {
+    pub(crate) async fn answer(&self, owner: &BareJid, request: Request<'_>) -> Result<Answered, Refusal> {
         let payload = request.payload();
+        let alone = |answer| Found { results: Vec::new(), reach_the_end: false, answer };
         match (payload.name(), request.is_set()) {
             ("query", true) => self.answer_query(owner, request.from(), payload).await,
-            ("query", false) => Ok(Found { results: Vec::new(), reach_the_end: false, answer: self.fields()? }),
+            ("query", false) => Ok(Answered::without_messages(alone(self.fields()?))),
             ("metadata", false) => {
-                Ok(Found { results: Vec::new(), reach_the_end: false, answer: self.metadata(owner).await? })
+                let ends = self.ends(owner).await?;
+                let newest = ends.map(|(_, newest)| newest);
+                Ok(Answered { found: alone(metadata(ends)?), newest, is_for_all: true })
             }
             ("metadata", true) => Err(Refusal::bad_request().saying("metadata is asked for with get")),
             _ => Err(Refusal::feature_not_implemented()),
@@ -53,24 +57,15 @@ impl Archives {
         element(writer.finish())
     }
 
-    /// §5.
-    async fn metadata(&self, owner: &BareJid) -> Result<Element, Refusal> {
-        let ends = match self.find(owner).await? {
-            Some(shelf) => self.store.ends(shelf.number).await?,
-            None => None,
-        };
-        let mut writer = Writer::new();
-        writer.open("metadata").attribute("xmlns", MAM);
-        if let Some((first, last)) = ends {
-            for (name, id) in [("start", first), ("end", last)] {
-                writer.open(name).attribute("id", &id.to_string());
-                writer.attribute("timestamp", &date_time(id.milliseconds())).close();
-            }
+    /// The oldest and the newest message of an archive that are committed.
+    pub(crate) async fn ends(&self, owner: &BareJid) -> Result<Option<(ArchiveId, ArchiveId)>, StorageError> {
+        match self.find(owner).await? {
+            Some(shelf) => self.store.ends(shelf.number).await,
+            None => Ok(None),
         }
-        Ok(element(writer.finish())?)
     }
 
-    async fn answer_query(&self, owner: &BareJid, from: Option<&Jid>, payload: Child<'_>) -> Result<Found, Refusal> {
+    async fn answer_query(&self, owner: &BareJid, from: Option<&Jid>, payload: Child<'_>) -> Result<Answered, Refusal> {
         let query: Query = decode(payload)?;
         if query.node.is_some() {
             return Err(Refusal::item_not_found().saying("the archive of an account or a room has no nodes"));
@@ -88,7 +83,11 @@ impl Archives {
         let mut writer = Writer::new();
         summary.write(&mut writer);
         let reach_the_end = summary.complete && !wanted.window.newest && wanted.window.most > 0 && filter.is_open_end();
-        Ok(Found { results, reach_the_end, answer: element(writer.finish())? })
+        // A page that was read from the newer end begins with the newest there is, unless it was to be older than something.
+        let is_newest = wanted.window.newest && wanted.window.high == i64::MAX && filter.is_open_end();
+        let newest = if reach_the_end || is_newest { messages.iter().map(|message| message.id).max() } else { None };
+        let found = Found { results, reach_the_end, answer: element(writer.finish())? };
+        Ok(Answered { found, newest, is_for_all: filter.is_for_all() })
     }
 
     /// Finds the page that is wanted.
@@ -232,6 +231,19 @@ impl Outcome {
         let summary = Summary { ends: None, complete: true, count: Some(0) };
         Outcome { messages: Vec::new(), summary }
     }
+}
+
+/// What is said of an archive (§5).
+fn metadata(ends: Option<(ArchiveId, ArchiveId)>) -> Result<Element, Fault> {
+    let mut writer = Writer::new();
+    writer.open("metadata").attribute("xmlns", MAM);
+    if let Some((first, last)) = ends {
+        for (name, id) in [("start", first), ("end", last)] {
+            writer.open(name).attribute("id", &id.to_string());
+            writer.attribute("timestamp", &date_time(id.milliseconds())).close();
+        }
+    }
+    element(writer.finish())
 }
 
 /// A result (§4.2): the stanza as it was stored, byte by byte, and when that was.

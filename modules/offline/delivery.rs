@@ -51,6 +51,11 @@ pub struct WasKept {
 }
 impl Note for WasKept {}
 
+/// Somebody waits until the session is connected again.
+#[derive(Default)]
+struct Awaited(bool);
+impl Note for Awaited {}
+
 /// What delivery works with.
 pub struct Delivery {
     pub context: Context,
@@ -114,6 +119,33 @@ impl Delivery {
         let mut patience = Patience::new();
         let caught_up = async {
             while is_behind(session) && is_here(session) {
+                patience.wait().await;
+            }
+        };
+        let _ = tokio::time::timeout(CATCHING_UP, caught_up).await;
+    }
+
+    /// Like [`Delivery::begin_and_wait`], for a session that goes on with another connection. It is here as soon as its
+    /// writer has that, which may be a moment later: until then nothing can be delivered to it, and nobody says when.
+    pub async fn begin_when_here_and_wait(self: &Arc<Delivery>, session: &Arc<Session>) {
+        if !session.with_note::<Awaited, _>(|awaited| std::mem::replace(&mut awaited.0, true)) {
+            let (delivery, session) = (self.clone(), session.clone());
+            self.context.house().tasks().spawn(async move {
+                let mut patience = Patience::new();
+                let stopped = delivery.context.house().stopped();
+                while session.waits_since().is_some() && !session.is_ending() && !stopped.is_cancelled() {
+                    patience.wait().await;
+                }
+                // First: if the connection is lost again now, the next resumption begins anew.
+                session.with_note::<Awaited, _>(|awaited| awaited.0 = false);
+                if is_open(&session) {
+                    delivery.begin(&session);
+                }
+            });
+        }
+        let mut patience = Patience::new();
+        let caught_up = async {
+            while is_behind(session) && is_open(session) {
                 patience.wait().await;
             }
         };

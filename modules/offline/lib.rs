@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use waxwing_core::address::BareJid;
-use waxwing_core::archive::kept_for;
+use waxwing_core::archive::{CatchesUp, kept_for};
 use waxwing_core::clock::now_milliseconds;
 use waxwing_core::contracts::Contract;
 use waxwing_core::events::{Event, Happening};
@@ -107,6 +107,7 @@ struct Offline {
 impl Module for Offline {
     async fn pass(&self, stage: Stage, parcel: &mut Parcel) -> Result<Pass, Refusal> {
         match (stage, parcel.stanza.to.as_ref().map(|to| to.to_bare())) {
+            (Stage::Choose, Some(account)) if is_known_to_all(&account, parcel) => Ok(Pass::Taken),
             (Stage::Choose, Some(account)) => self.wait_in_line(&account, parcel).await,
             (Stage::Rescue, Some(account)) => self.rescue(&account, parcel).await,
             _ => Ok(Pass::Onward),
@@ -118,8 +119,9 @@ impl Module for Offline {
             depots::note_opening(session, *first, self.delivery.context.house().ids().next());
         }
         match event {
-            Event::Available { session, .. } | Event::SessionResumed { session, .. } if is_open(session) => {
-                self.delivery.begin_and_wait(session).await;
+            Event::Available { session, .. } if is_open(session) => self.delivery.begin_and_wait(session).await,
+            Event::SessionResumed { session, .. } if is_open(session) => {
+                self.delivery.begin_when_here_and_wait(session).await;
             }
             Event::AccountCreated(account) => self.delivery.depots.forget(account),
             Event::AccountRemoved(account) => {
@@ -130,6 +132,18 @@ impl Module for Offline {
             _ => {}
         }
     }
+}
+
+/// Takes away those recipients who have found the message in the archive for themselves, and became available between
+/// its commit and this moment. Whether that was all of them.
+fn is_known_to_all(account: &BareJid, parcel: &mut Parcel) -> bool {
+    let is_for_all = parcel.stanza.to.as_ref().is_some_and(|to| to.resource().is_none());
+    if !is_for_all || parcel.recipients.is_empty() {
+        return false;
+    }
+    let Some(id) = kept_for(account, &parcel.stanza) else { return false };
+    parcel.recipients.retain(|session| session.note::<CatchesUp>().is_none_or(|CatchesUp(until)| until < id));
+    parcel.recipients.is_empty()
 }
 
 /// What became of a message that was to be kept.

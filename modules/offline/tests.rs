@@ -450,3 +450,6 @@ fn f31_a_message_that_cannot_be_read_hides_no_other() {
         reads.reads(&[words("a", 1..3), words("live", 0..1)].concat()).await;
     });
 }
+
+#[path = "return_tests.rs"]
+mod return_tests;

@@ -345,3 +345,33 @@ async fn what_is_over_is_not_delivered() {
     let (_juliet, got) = comes(&scene, "juliet/balcony").await;
     assert_eq!(got, words("a", 1..3));
 }
+
+#[tokio::test]
+async fn what_is_committed_between_the_archive_and_the_presence_is_delivered() {
+    let server = TestServer::start(options()).await;
+    let scene = server.scene();
+    let mut romeo = scene.session("romeo/orchard").await;
+    scene.account("juliet").await;
+    say(&mut romeo, &words("a", 0..3)).await;
+    let mut juliet = scene.session("juliet/balcony").await;
+    // Nobody else writes for a while.
+    let mut standstill = server
+        .with_house(|house| async move {
+            let mut standstill = house.database().begin().await.unwrap();
+            if house.database().engine() == waxwing_core::storage::Engine::Postgres {
+                standstill.execute("LOCK TABLE mam_messages IN SHARE MODE", values![]).await.unwrap();
+            }
+            Some(standstill)
+        })
+        .await;
+    // It has its id, which is older than the question; and it is not committed.
+    romeo.send("<message to='{juliet}' type='chat' id='late'><body>late</body></message>").await;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (results, _) = ask(&mut juliet, "", "").await;
+    assert_eq!(bodies(&results), words("a", 0..3));
+    let standstill = standstill.take().unwrap();
+    server.with_house(|_| async move { standstill.commit().await.unwrap() }).await;
+    romeo.barrier().await;
+    assert_eq!(messages(&juliet.go_online(0).await), ["late"]);
+    until_kept(&server, &scene.jid("juliet"), (0, false)).await;
+}
