@@ -16,6 +16,10 @@ impl Keeper for Slow {
     fn patience(&self, _: &Session) -> Duration {
         Duration::from_secs(60)
     }
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the writer is to stand still, and not to let anything else go before"
+    )]
     fn again(&self) -> Vec<Parcel> {
         std::thread::sleep(Duration::from_millis(300));
         Vec::new()
