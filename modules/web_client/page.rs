@@ -42,7 +42,8 @@ pub fn script(offer: &Offer<'_>, files: &str, main: &str) -> String {
         "providers_link": "",
         "xmpp_providers_url": "",
         "autocomplete_providers_url": "",
-        "muc_search_service": "",
+        // Without any, the client has no field for the name of a room. The host knows no such search and says so.
+        "muc_search_service": offer.host,
         "assets_path": files,
         "notification_icon": format!("{files}/images/logo/conversejs-filled.svg"),
         "use_system_emojis": true,
