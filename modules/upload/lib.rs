@@ -42,7 +42,7 @@ pub static MANIFEST: Manifest = Manifest {
     name: "upload",
     summary: "takes files and gives them to whoever has their address",
     xeps: &[Xep::complete(363, "1.2.0")],
-    hears: &[Happening::AccountRemoved],
+    hears: &[Happening::Opening, Happening::AccountRemoved],
     migrations: Some(store::MIGRATIONS),
     settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY
@@ -62,23 +62,34 @@ struct Uploads {
 
 struct Upload(Arc<Uploads>);
 
-/// What stands in for it on a host whose files nobody could reach.
-struct Nowhere;
+/// What stands in for it on a host whose files nobody could reach, and why.
+struct Nowhere {
+    host: String,
+    why: &'static str,
+}
 
-impl Module for Nowhere {}
+#[async_trait]
+impl Module for Nowhere {
+    async fn hear(&self, event: &Event) {
+        // Only the process that serves says it, not every command of the operator.
+        if matches!(event, Event::Opening) {
+            tracing::warn!(host = self.host, "{}", self.why);
+        }
+    }
+}
 
 async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
     let settings: Settings = context.settings()?;
     let host = context.domain().as_str().to_owned();
     let base = settings.url.clone().or_else(|| service::base_of(&context.config(), &host));
     let Some(base) = base.map(|base| base.trim_end_matches('/').to_owned()) else {
-        tracing::warn!(host, "no files can be uploaded: set [listen] https, or url in [modules.upload]");
-        return Ok(Arc::new(Nowhere));
+        let why = "no files can be uploaded: set [listen] https, or url in [modules.upload]";
+        return Ok(Arc::new(Nowhere { host, why }));
     };
     let is_machine = host.trim_matches(['[', ']']).parse::<std::net::IpAddr>().is_ok();
     if is_machine && !settings.service.contains('.') {
-        tracing::warn!(host, "no names stand below the address of a machine, so it has no service for files");
-        return Ok(Arc::new(Nowhere));
+        let why = "no names stand below the address of a machine, so it has no service for files";
+        return Ok(Arc::new(Nowhere { host, why }));
     }
     let shelf = match settings.bucket.name.is_empty() {
         true => Shelf::Folder(settings.folder.clone()),
