@@ -21,7 +21,7 @@ const FILES: &str = "https://files.test";
 static SERVER: SharedServer = SharedServer::new(|| with(""));
 
 fn with(more: &str) -> TestOptions {
-    options().toml(&format!("[modules.upload]\nurl = \"{FILES}\"\nfile = \"100KiB\"\naccount_day = \"250KiB\"\n{more}"))
+    options().toml(format!("[modules.upload]\nurl = \"{FILES}\"\nfile = \"100KiB\"\naccount_day = \"250KiB\"\n{more}"))
 }
 
 /// An answer of the web.
