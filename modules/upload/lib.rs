@@ -22,7 +22,7 @@ use waxwing_core::module::{Context, Manifest, Module, Plan, SettingsDescription,
 use waxwing_core::parcel::Parcel;
 use waxwing_core::refusal::Refusal;
 
-use serving::{METHODS, PATH};
+use serving::{METHODS, PATH, Serving};
 pub use settings::{Bucket, Settings};
 use shelf::Shelf;
 use store::Store;
@@ -105,7 +105,7 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
         settings,
         context: context.clone(),
     });
-    let mut route = Route::below(PATH, METHODS, uploads.clone());
+    let mut route = Route::below(PATH, METHODS, Arc::new(Serving(uploads.clone())));
     route.body_bytes = Some(uploads.settings.file.get());
     context.route(route)?;
     let sweeping = uploads.clone();

@@ -1,5 +1,7 @@
 //! Files over HTTP: PUT into a slot once, GET and HEAD with parts, and what browsers want to know before (XEP-0363 §7).
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, StatusCode};
@@ -21,12 +23,16 @@ pub const METHODS: &[Method] = &[Method::GET, Method::PUT, Method::OPTIONS];
 const ELSEWHERE: (HeaderName, HeaderValue) =
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("cross-origin"));
 
+/// What is asked below [`PATH`].
+pub struct Serving(pub Arc<Uploads>);
+
 #[async_trait]
-impl Handler for Uploads {
+impl Handler for Serving {
     async fn handle(&self, request: Request, caller: Caller) -> Response {
+        let uploads = &self.0;
         let path = request.uri().path().to_owned();
         let Some((token, name)) = parts_of(&path) else { return say(StatusCode::NOT_FOUND, "not found\n") };
-        let origin = caller.origin(request.headers(), &self.context.config().http);
+        let origin = caller.origin(request.headers(), &uploads.context.config().http);
         // Reading needs the address of the file, which nobody guesses: any page that has it may.
         let is_reading = *request.method() != Method::PUT;
         let mut response = match *request.method() {
@@ -34,8 +40,16 @@ impl Handler for Uploads {
             Method::PUT if origin == Origin::Refused => {
                 say(StatusCode::FORBIDDEN, "pages of this origin may not upload; see http.origins\n")
             }
-            Method::PUT => self.put(token, name, request).await,
-            _ => self.get(token, name, *request.method() == Method::HEAD, request.headers()).await,
+            Method::PUT => {
+                let (task, token, name) = (uploads.clone(), token.to_owned(), name.to_owned());
+                // On its own: when the client goes away this request is dropped, and the slot must not stay taken.
+                let put = async move { task.put(&token, &name, request).await };
+                match uploads.context.house().tasks().spawn(put).await {
+                    Ok(response) => response,
+                    Err(_) => say(StatusCode::INTERNAL_SERVER_ERROR, "the file could not be stored\n"),
+                }
+            }
+            _ => uploads.get(token, name, *request.method() == Method::HEAD, request.headers()).await,
         };
         allow(response.headers_mut(), &origin, is_reading);
         response

@@ -9,6 +9,9 @@ pub const MIGRATIONS: Migrations = migrations!("upload", "0001_upload");
 /// Kept for ever.
 pub const FOREVER: i64 = i64::MAX;
 
+/// So often a slot is tried that others take and give back meanwhile.
+const BEGINNINGS: usize = 3;
+
 /// So long after its slot has run out a file that still comes is given up, in milliseconds.
 const STUCK: i64 = 24 * 3_600_000;
 
@@ -19,7 +22,7 @@ const TAKE: &str = "INSERT INTO uploads \
     AND (SELECT coalesce(sum(size), 0) FROM uploads WHERE account = $3) + $6 <= $12";
 const BEGIN: &str = "UPDATE uploads SET state = 1 WHERE token = $1 AND host = $2 AND state = 0 AND slot_until > $3 \
     RETURNING name, media_type, size, keep_until";
-const STATE: &str = "SELECT state, size FROM uploads WHERE token = $1 AND host = $2";
+const STATE: &str = "SELECT state FROM uploads WHERE token = $1 AND host = $2 AND (state > 0 OR slot_until > $3)";
 const FINISH: &str = "UPDATE uploads SET state = 2 WHERE token = $1 AND state = 1";
 const GIVE_BACK: &str = "UPDATE uploads SET state = 0 WHERE token = $1 AND state = 1";
 const FIND: &str = "SELECT name, media_type, size, keep_until FROM uploads \
@@ -119,13 +122,18 @@ impl Store {
     /// Somebody begins to upload.
     pub async fn begin(&self, token: &str, now: i64) -> Result<Slot, StorageError> {
         let host = self.host.as_str();
-        if let Some(row) = self.database.fetch_optional(BEGIN, values![token, host, now]).await? {
-            return Ok(Slot::Yours(file(&row)?));
+        for _ in 0..BEGINNINGS {
+            if let Some(row) = self.database.fetch_optional(BEGIN, values![token, host, now]).await? {
+                return Ok(Slot::Yours(file(&row)?));
+            }
+            match self.database.fetch_optional(STATE, values![token, host, now]).await? {
+                None => return Ok(Slot::None),
+                Some(row) if row.integer(0)? > 0 => return Ok(Slot::Used),
+                // Given back between the two statements: it can be had now.
+                Some(_) => {}
+            }
         }
-        match self.database.fetch_optional(STATE, values![token, host]).await? {
-            Some(row) if row.integer(0)? > 0 => Ok(Slot::Used),
-            _ => Ok(Slot::None),
-        }
+        Ok(Slot::Used)
     }
 
     /// The file is there.
@@ -229,6 +237,29 @@ mod tests {
             assert_eq!(store.begin("late", 1010).await.unwrap(), Slot::None, "the slot has run out");
             let elsewhere = Store { host: "montague.lit".to_owned(), ..store.clone() };
             assert_eq!(elsewhere.find("t", 1500).await.unwrap(), None);
+        }
+
+        async fn a_slot_that_is_given_back_meanwhile_is_there(database: Database) {
+            let store = store(&database);
+            assert!(take(&store, "t", 10, 1000).await);
+            let others = store.clone();
+            let (done, mut is_done) = tokio::sync::oneshot::channel::<()>();
+            let other = tokio::spawn(async move {
+                while is_done.try_recv() == Err(tokio::sync::oneshot::error::TryRecvError::Empty) {
+                    if let Slot::Yours(_) = others.begin("t", 1000).await.unwrap() {
+                        others.give_back("t").await.unwrap();
+                    }
+                }
+            });
+            for _ in 0..300 {
+                match store.begin("t", 1000).await.unwrap() {
+                    Slot::Yours(_) => store.give_back("t").await.unwrap(),
+                    Slot::Used => {}
+                    Slot::None => panic!("the slot is there, whoever has it"),
+                }
+            }
+            done.send(()).unwrap();
+            other.await.unwrap();
         }
 
         async fn quotas_hold(database: Database) {

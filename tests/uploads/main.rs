@@ -177,6 +177,31 @@ async fn s30_what_does_not_fit_the_slot_is_refused_and_the_slot_stays() {
 }
 
 #[tokio::test]
+async fn a_client_that_goes_away_leaves_the_file_or_the_slot() {
+    let scene = SERVER.scene().await;
+    let web = Web::of(scene.server());
+    let mut romeo = scene.session("romeo/orchard").await;
+    for round in 0..15 {
+        let path = slot(&mut romeo, "filename='a.png' size='1000'", "").await;
+        let mut socket = TcpStream::connect(web.address).await.unwrap();
+        let head = format!("PUT {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: 1000\r\n\r\n", web.host);
+        socket.write_all(&[head.as_bytes(), &[7; 1000]].concat()).await.unwrap();
+        // In each round at another place: before the slot is taken, while the file is written, after it.
+        tokio::time::sleep(Duration::from_micros(400 * round)).await;
+        drop(socket);
+        let mut found = (0, 0);
+        for _ in 0..200 {
+            found = (web.put(&path, "image/png", &[7; 1000]).await.status, web.get(&path).await.status);
+            if found.1 == 200 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(matches!(found, (201 | 409, 200)), "round {round}: {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn s30_nothing_that_could_run_in_a_browser_is_shown() {
     let scene = SERVER.scene().await;
     let web = Web::of(scene.server());
