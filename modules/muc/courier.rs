@@ -1,12 +1,15 @@
 //! Bringing what a room says to those it is for: into the mailboxes of our own clients, by the router to everyone else.
 
 use std::sync::Arc;
+use std::task::Poll;
 
+use futures_util::poll;
 use waxwing_core::address::{BareJid, Jid};
 use waxwing_core::contracts::Blocking;
 use waxwing_core::fabric::Home;
 use waxwing_core::module::Context;
 use waxwing_core::parcel::{Origin, Parcel};
+use waxwing_core::session::Round;
 use waxwing_core::stanza::{Kind, Stanza};
 
 /// Brings stanzas of rooms.
@@ -32,14 +35,18 @@ impl Courier {
         Courier { context, blocking }
     }
 
-    /// Brings stanzas in their order. Gives back the devices of ours that are not there any more.
+    /// Brings stanzas, to each recipient in their order. Gives back the devices of ours that are not there any more.
     pub async fn bring(&self, stanzas: Vec<Stanza>) -> Vec<Jid> {
         let mut gone = Vec::new();
+        let mut round = Round::default();
         for stanza in stanzas {
-            match self.settle(stanza).await {
+            match self.settle(stanza, &mut round).await {
                 Fate::Settled => {}
                 Fate::Nobody(device) => gone.push(device),
-                Fate::Elsewhere(stanza) => self.context.send(stanza).await,
+                Fate::Elsewhere(stanza) => {
+                    round.wake();
+                    self.context.send(stanza).await;
+                }
             }
         }
         gone
@@ -58,7 +65,7 @@ impl Courier {
     /// Straight into the mailbox of a client of ours: what stands between the router and there (RFC 6121 §8.5.3, the
     /// archive, carbons, offline messages) has nothing to do with what a room says to a full address, but blocking.
     /// The stanza goes there as it is: what it says is shared by all who are told.
-    async fn settle(&self, stanza: Stanza) -> Fate {
+    async fn settle(&self, stanza: Stanza, round: &mut Round) -> Fate {
         let Some(to) = &stanza.to else { return Fate::Settled };
         let Ok(device) = to.try_as_full() else { return Fate::Elsewhere(stanza) };
         let house = self.context.house();
@@ -73,19 +80,28 @@ impl Courier {
         let Some(session) = house.directory().resource(&account, device.resource()) else {
             return Fate::Nobody(to.clone());
         };
-        if self.is_blocked(&account, &stanza).await {
+        if self.is_blocked(&account, &stanza, round).await {
             return Fate::Settled;
         }
-        match session.deliver(Parcel::new(stanza, Origin::House)) {
+        match round.deliver(&session, Parcel::new(stanza, Origin::House)) {
             Ok(()) => Fate::Settled,
             // Its end is on its way.
             Err(refused) => refused.stanza.to.map_or(Fate::Settled, Fate::Nobody),
         }
     }
 
-    async fn is_blocked(&self, account: &BareJid, stanza: &Stanza) -> bool {
+    async fn is_blocked(&self, account: &BareJid, stanza: &Stanza, round: &mut Round) -> bool {
         let (Some(blocking), Some(from)) = (&self.blocking, &stanza.from) else { return false };
+        let mut asked = blocking.is_blocked(account, from);
+        let answer = match poll!(&mut asked) {
+            Poll::Ready(answer) => answer,
+            // The database must say: the others do not wait for that.
+            Poll::Pending => {
+                round.wake();
+                asked.await
+            }
+        };
         // What is not known is not blocked: a room would fall silent with the database.
-        blocking.is_blocked(account, from).await.unwrap_or(false)
+        answer.unwrap_or(false)
     }
 }

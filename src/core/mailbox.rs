@@ -124,32 +124,38 @@ impl Mailbox {
         Mailbox { inner: Mutex::default(), changed: Notify::new(), bound }
     }
 
-    /// Puts a stanza in.
+    /// Puts a stanza in, and wakes the writer.
     ///
     /// # Errors
     /// Gives the parcel back with the reason.
-    pub fn deliver(&self, mut parcel: Parcel) -> Result<(), (Refused, Box<Parcel>)> {
+    pub fn deliver(&self, parcel: Parcel) -> Result<(), (Refused, Box<Parcel>)> {
+        self.deliver_quietly(parcel)?;
+        self.wake();
+        Ok(())
+    }
+
+    /// Puts a stanza in; whether the writer must be woken for it, because nothing waited before.
+    ///
+    /// # Errors
+    /// Gives the parcel back with the reason.
+    pub(crate) fn deliver_quietly(&self, mut parcel: Parcel) -> Result<bool, (Refused, Box<Parcel>)> {
         if parcel.delivered_at == 0 {
             parcel.delivered_at = now_milliseconds();
         }
         let size = parcel.stanza.size();
         let parcel = Box::new(parcel);
-        let refused = {
-            let mut inner = self.inner.lock();
-            if inner.closed {
-                Refused::Closed
-            } else if inner.bytes + size > self.bound && !inner.waiting.is_empty() {
-                Refused::Full
-            } else {
-                inner.bytes += size;
-                inner.put += 1;
-                inner.waiting.push_back(Delivery::Parcel(parcel));
-                drop(inner);
-                self.changed.notify_one();
-                return Ok(());
-            }
-        };
-        Err((refused, parcel))
+        let mut inner = self.inner.lock();
+        if inner.closed {
+            return Err((Refused::Closed, parcel));
+        }
+        let is_first = inner.waiting.is_empty();
+        if inner.bytes + size > self.bound && !is_first {
+            return Err((Refused::Full, parcel));
+        }
+        inner.bytes += size;
+        inner.put += 1;
+        inner.waiting.push_back(Delivery::Parcel(parcel));
+        Ok(is_first)
     }
 
     /// Puts something of the stream itself in.
@@ -294,5 +300,39 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         inner.closed = inner.waiting.is_empty();
         inner.closed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parcel::Origin;
+    use crate::stanza::{IqType, Stanza, StanzaType};
+
+    fn parcel() -> Parcel {
+        let mut stanza = Stanza::new(StanzaType::Iq(IqType::Result));
+        stanza.id = Some("1".into());
+        Parcel::new(stanza, Origin::House)
+    }
+
+    #[test]
+    fn the_writer_is_woken_for_the_first_that_waits_and_for_it_alone() {
+        let mailbox = Mailbox::new(10_000);
+        let quietly = || mailbox.deliver_quietly(parcel()).map_err(|(refused, _)| refused);
+        assert_eq!([quietly(), quietly()], [Ok(true), Ok(false)]);
+        assert!(mailbox.take().is_some());
+        assert_eq!(quietly(), Ok(false), "one waits still, and its writer knows");
+        assert!(mailbox.take().is_some() && mailbox.take().is_some());
+        assert_eq!(quietly(), Ok(true));
+        mailbox.close();
+        assert_eq!(quietly(), Err(Refused::Closed));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_given_back_but_one_always_fits() {
+        let mailbox = Mailbox::new(1);
+        assert!(mailbox.deliver(parcel()).is_ok());
+        let (refused, back) = mailbox.deliver(parcel()).err().unwrap();
+        assert_eq!((refused, back.stanza.id.as_deref()), (Refused::Full, Some("1")));
     }
 }

@@ -53,6 +53,40 @@ pub const FIRST_WIRE: u32 = 0;
 /// No available presence has been sent.
 const NOT_AVAILABLE: i16 = i16::MIN;
 
+/// Deliveries to many sessions in one go. Their writers are woken together, when this is told to or dropped, so that each
+/// writes all that came for its client at once.
+#[derive(Default)]
+pub struct Round {
+    asleep: Vec<Arc<Session>>,
+}
+
+impl Round {
+    /// Puts a stanza into a session's mailbox, as [`Session::deliver`] does.
+    ///
+    /// # Errors
+    /// Gives the parcel back when the session has ended or its mailbox is full.
+    pub fn deliver(&mut self, session: &Arc<Session>, parcel: Parcel) -> Result<(), Box<Parcel>> {
+        let is_first = session.mailbox.deliver_quietly(parcel).map_err(|refused| session.refused(refused))?;
+        if is_first {
+            self.asleep.push(session.clone());
+        }
+        Ok(())
+    }
+
+    /// Wakes the writers. Call it before anything that may take a while.
+    pub fn wake(&mut self) {
+        for session in self.asleep.drain(..) {
+            session.mailbox.wake();
+        }
+    }
+}
+
+impl Drop for Round {
+    fn drop(&mut self) {
+        self.wake();
+    }
+}
+
 /// One bound client. Its reader alone changes its presence; its writer alone empties its mailbox.
 pub struct Session {
     jid: FullJid,
@@ -205,12 +239,14 @@ impl Session {
     /// # Errors
     /// Gives the parcel back when the session has ended or its mailbox is full.
     pub fn deliver(&self, parcel: Parcel) -> Result<(), Box<Parcel>> {
-        self.mailbox.deliver(parcel).map_err(|(refused, parcel)| {
-            if refused == Refused::Full {
-                self.end_slow_reader();
-            }
-            parcel
-        })
+        self.mailbox.deliver(parcel).map_err(|refused| self.refused(refused))
+    }
+
+    fn refused(&self, (refused, parcel): (Refused, Box<Parcel>)) -> Box<Parcel> {
+        if refused == Refused::Full {
+            self.end_slow_reader();
+        }
+        parcel
     }
 
     /// How many bytes fit into its mailbox now. Whoever has much to deliver waits for room, and harms no slow reader.
