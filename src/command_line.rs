@@ -9,6 +9,8 @@ use waxwing_core::address::{BareJid, DomainPart};
 use waxwing_core::config::reference::reference;
 use waxwing_core::config::{Config, ConfigError, KnownModule, Loaded, Secret, process_environment};
 
+use crate::doctor::{self, DoctorArguments};
+
 /// Read when no file is named and it is there.
 const DEFAULT_FILE: &str = "conf/waxwing.toml";
 
@@ -21,6 +23,7 @@ Examples:
   waxwing user add romeo@localhost            make an account; the password is asked for
   waxwing check --config /etc/waxwing.toml    find every mistake in a configuration
   waxwing reference                           print every setting with its default
+  waxwing doctor example.org                  find out why others do not reach a domain, yours or theirs
 
 Every setting can also be given by the environment: WAXWING_STORAGE__URL=sqlite:/srv/waxwing.db sets storage.url.";
 
@@ -49,6 +52,10 @@ pub enum Command {
         after_help = "Example:\n  waxwing check && systemctl reload waxwing\n\nThe exit code is 1 when anything is wrong."
     )]
     Check,
+    /// Look at a domain from outside, as clients and other servers do: its DNS, ports, certificates, streams and web. Says
+    /// what is wrong, and the record or line that mends it
+    #[command(after_help = doctor::EXAMPLES)]
+    Doctor(DoctorArguments),
     /// Make, remove and list accounts; works while the server runs
     #[command(subcommand, after_help = "Example:\n  waxwing user add romeo@localhost")]
     User(UserArguments),
@@ -226,7 +233,7 @@ fn parse_account(text: &str) -> Result<BareJid, String> {
     }
 }
 
-fn parse_host(text: &str) -> Result<DomainPart, String> {
+pub(crate) fn parse_host(text: &str) -> Result<DomainPart, String> {
     let prepared = DomainPart::new(text).map_err(|error| format!("not the name of a host: {error}"))?;
     Ok(prepared.into_owned())
 }

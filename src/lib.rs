@@ -2,5 +2,6 @@
 
 pub mod assembly;
 pub mod command_line;
+pub mod doctor;
 pub mod server;
 pub mod start_up;

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser as _;
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use waxwing::assembly::{MODULES, known_modules};
 use waxwing::command_line::{self, Command, CommandLine, Style};
+use waxwing::doctor;
 use waxwing::server::{Server, run_user_command};
 use waxwing::start_up;
 use waxwing_core::config::{Config, Loaded};
@@ -48,6 +50,15 @@ fn run(line: &CommandLine, style: Style) -> anyhow::Result<ExitCode> {
                 }
             };
         }
+        Command::Doctor(arguments) => {
+            return Ok(match threads()?.block_on(doctor::run(arguments, &mut out)) {
+                Ok(code) => code.into(),
+                Err(error) => {
+                    eprint!("{}", style.error(&error));
+                    doctor::NOT_EXAMINED.into()
+                }
+            });
+        }
         Command::Serve | Command::User(_) => {}
     }
     let loaded = match line.load(&known) {
@@ -60,7 +71,7 @@ fn run(line: &CommandLine, style: Style) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         eprint!("{}", style.warning(warning));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime = threads()?;
     if let Command::User(arguments) = line.command() {
         start_up::log_to_stderr(&loaded.config.log, true)?;
         for text in runtime.block_on(run_user_command(loaded.config, arguments.resolve()?))? {
@@ -72,6 +83,10 @@ fn run(line: &CommandLine, style: Style) -> anyhow::Result<ExitCode> {
         runtime.block_on(serve(line, loaded))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn threads() -> anyhow::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")
 }
 
 async fn serve(line: &CommandLine, loaded: Loaded) -> anyhow::Result<()> {

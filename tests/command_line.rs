@@ -58,10 +58,12 @@ fn said(output: &Output) -> String {
 async fn it_says_its_version_and_its_commands() {
     assert_eq!(printed(&run(&["--version"]).await), format!("waxwing {}\n", env!("CARGO_PKG_VERSION")));
     let help = printed(&run(&["--help"]).await);
-    for word in ["serve", "check", "user", "modules", "reference", "--config", "Examples:"] {
+    for word in ["serve", "check", "doctor", "user", "modules", "reference", "--config", "Examples:"] {
         assert!(help.contains(word), "{word} is missing in:\n{help}");
     }
-    for command in [&["serve"][..], &["check"], &["user"], &["user", "add"], &["user", "remove"], &["modules"]] {
+    for command in
+        [&["serve"][..], &["check"], &["user"], &["user", "add"], &["user", "remove"], &["modules"], &["doctor"]]
+    {
         let help = printed(&run(&[command, &["--help"]].concat()).await);
         assert!(help.contains("Usage: waxwing") && help.contains("Example"), "{help}");
     }

@@ -1,17 +1,18 @@
 //! Other servers: the way to them, and the door for them (RFC 6120, XEP-0220, XEP-0178, XEP-0198, XEP-0288, XEP-0368).
 
+pub(crate) mod dane;
 mod dialback;
-mod dialing;
-mod discovery;
+pub(crate) mod dialing;
+pub(crate) mod discovery;
 mod greeting;
-mod identity;
+pub(crate) mod identity;
 mod incoming;
 mod link;
 mod management;
 mod receiving;
 mod sending;
 mod settings;
-mod targets;
+pub(crate) mod targets;
 
 use std::any::Any;
 use std::collections::HashMap;

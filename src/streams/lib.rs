@@ -6,6 +6,7 @@ pub mod bucket;
 pub mod certificates;
 mod client;
 mod connection;
+pub mod doctor;
 mod features;
 mod federation;
 mod gate;

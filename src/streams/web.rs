@@ -7,7 +7,7 @@ mod health;
 mod host_meta;
 mod proxies;
 mod standalone;
-mod stream;
+pub(crate) mod stream;
 mod websocket;
 
 use std::net::SocketAddr;

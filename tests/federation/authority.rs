@@ -1,8 +1,11 @@
 //! A certificate authority of the test's own.
+#![allow(dead_code, reason = "each test binary uses its part")]
 
 use std::path::{Path, PathBuf};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use tempfile::TempDir;
 
 /// An authority, with a folder in which everything lies that it has signed.
@@ -60,6 +63,11 @@ impl Signed {
         let params = CertificateParams::new([domain.to_owned()]).expect("a proper name");
         let certificate = params.self_signed(&key).expect("a certificate");
         Signed { certificate: certificate.pem(), key: key.serialize_pem() }
+    }
+
+    /// The certificate in its binary form.
+    pub fn der(&self) -> Vec<u8> {
+        CertificateDer::from_pem_slice(self.certificate.as_bytes()).expect("PEM").to_vec()
     }
 
     /// Writes both into a folder, as a server wants them.

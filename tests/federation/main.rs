@@ -2,12 +2,15 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../names/mod.rs"]
+mod names;
 #[path = "../relay/mod.rs"]
 mod relay;
 
 mod authority;
 mod broken_links;
 mod conversations;
+mod dane;
 mod peer;
 mod proofs;
 mod rules;

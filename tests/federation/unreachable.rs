@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UdpSocket};
 use waxwing_testkit::RawClient;
 
+use crate::names::{A, SRV, Zone, srv};
 use crate::peer::{Peer, answering_header};
 use crate::world::{Setup, World, say};
 
 /// What the sender of a message to this domain is told, and after how long.
-async fn told(juliet: &mut RawClient, domain: &str) -> (String, Duration) {
+pub async fn told(juliet: &mut RawClient, domain: &str) -> (String, Duration) {
     let began = Instant::now();
     juliet.send(format!("<message to='x@{domain}' type='chat' id='m'><body>x</body></message>")).await;
     let error = juliet.expect(format!("<message type='error' from='x@{domain}' id='m' {{…}}>{{…}}</message>")).await;
@@ -21,61 +22,11 @@ async fn told(juliet: &mut RawClient, domain: &str) -> (String, Duration) {
 
 /// A name server that knows these answers to questions of a type, and for everything else says that there is no such name.
 async fn name_server(records: Vec<(&'static str, u16, Vec<u8>)>) -> SocketAddr {
-    let socket = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let address = socket.local_addr().expect("bound");
-    tokio::spawn(async move {
-        let mut buffer = [0; 512];
-        while let Ok((length, peer)) = socket.recv_from(&mut buffer).await {
-            if let Some(answer) = answer(&buffer[..length], &records) {
-                let _ = socket.send_to(&answer, peer).await;
-            }
-        }
-    });
-    address
+    let zone = records.into_iter().fold(Zone::default(), |zone, (name, kind, data)| zone.with(name, kind, data));
+    zone.serve().await
 }
 
-/// The answer to one question (RFC 1035 §4).
-fn answer(question: &[u8], records: &[(&str, u16, Vec<u8>)]) -> Option<Vec<u8>> {
-    let mut end = 12;
-    let mut labels = Vec::new();
-    while *question.get(end)? != 0 {
-        let length = usize::from(question[end]);
-        labels.push(String::from_utf8_lossy(question.get(end + 1..=end + length)?).to_lowercase());
-        end += length + 1;
-    }
-    let name = labels.join(".");
-    let kind = u16::from_be_bytes([*question.get(end + 1)?, *question.get(end + 2)?]);
-    let asked = question.get(12..end + 5)?;
-    let found: Vec<_> = records.iter().filter(|(of, of_kind, _)| *of == name && *of_kind == kind).collect();
-    let is_known = records.iter().any(|(of, _, _)| *of == name);
-    let code = if is_known { 0 } else { 3 };
-    let mut out = question[..2].to_vec();
-    out.extend([0x84, code, 0, 1, 0, found.len() as u8, 0, 0, 0, 0]);
-    out.extend_from_slice(asked);
-    for (_, kind, data) in found {
-        out.extend([0xc0, 12]);
-        out.extend(kind.to_be_bytes());
-        out.extend([0, 1, 0, 0, 0, 60]);
-        out.extend((data.len() as u16).to_be_bytes());
-        out.extend_from_slice(data);
-    }
-    Some(out)
-}
-
-const A: u16 = 1;
-const SRV: u16 = 33;
-
-fn srv(priority: u16, port: u16, host: &str) -> Vec<u8> {
-    let mut data = [priority.to_be_bytes(), 0u16.to_be_bytes(), port.to_be_bytes()].concat();
-    for label in host.split('.').filter(|label| !label.is_empty()) {
-        data.push(label.len() as u8);
-        data.extend_from_slice(label.as_bytes());
-    }
-    data.push(0);
-    data
-}
-
-fn leak(text: String) -> &'static str {
+pub fn leak(text: String) -> &'static str {
     Box::leak(text.into_boxed_str())
 }
 
@@ -128,7 +79,7 @@ async fn c61_srv_records_lead_to_servers_in_their_order() {
 }
 
 /// Plays a server that accepts EXTERNAL.
-async fn greet_and_accept(peer: &mut Peer, from: &str, features: &str) {
+pub async fn greet_and_accept(peer: &mut Peer, from: &str, features: &str) {
     peer.until("<stream:stream").await;
     peer.until(">").await;
     peer.send(answering_header(from, "capulet.lit", "1")).await;

@@ -18,6 +18,7 @@ use waxwing_core::namespaces;
 use waxwing_core::refusal::Refusal;
 use waxwing_core::xml::{Element, Token, Writer};
 
+use super::dane;
 use super::dialback::{self, Keys, Says, Word};
 use super::discovery::{Discovery, Endpoint, Nowhere};
 use super::greeting::{self, Offered};
@@ -265,7 +266,16 @@ impl Dialer {
             .start_tls_as_client(configuration, name)
             .await
             .map_err(|error| Failure::Tls(error.to_string()))?;
-        let trusted = self.authorities.check(&connection.transport.peer_certificates(), pair.theirs.as_str());
+        let chain = connection.transport.peer_certificates();
+        let mut trusted = self.authorities.check(&chain, pair.theirs.as_str());
+        if let Some(dane) = &endpoint.dane {
+            match dane::judge(&dane.associations, &chain, [pair.theirs.as_str(), &dane.host], &trusted) {
+                dane::Verdict::Silent => {}
+                dane::Verdict::Proved => trusted = Ok(()),
+                // No exception helps: this is not the server that the domain itself has announced.
+                dane::Verdict::Refused => return Err(Untrusted::NotAnnounced.into()),
+            }
+        }
         let (id, offered) = open(&mut connection, pair).await?;
         Ok(Greeted { connection, id, offered, trusted })
     }

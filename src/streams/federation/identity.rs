@@ -30,12 +30,20 @@ pub(crate) enum Untrusted {
     /// It is good, for others.
     #[error("the certificate does not name {0}")]
     Name(String),
+    /// It is not the one that signed records of the domain announce (RFC 7673).
+    #[error("the certificate is not the one that the DNS announces (TLSA)")]
+    NotAnnounced,
 }
 
 /// The certificate authorities that are believed.
 pub(crate) struct Authorities(Vec<TrustAnchor<'static>>);
 
 impl Authorities {
+    /// Takes these and no others.
+    pub(crate) fn of(anchors: Vec<TrustAnchor<'static>>) -> Authorities {
+        Authorities(anchors)
+    }
+
     /// Takes the public ones, if wanted, and those of some files.
     ///
     /// # Errors

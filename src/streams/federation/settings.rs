@@ -31,6 +31,11 @@ pub(crate) struct Settings {
     /// Whether answers of the DNS are validated (DNSSEC) by this server itself. Name servers that cut signatures off make
     /// all signed domains unreachable then.
     pub(crate) dnssec: bool,
+    /// Whether TLSA records that are so proved decide about the certificates of other servers (DANE, RFC 7673): one that fits
+    /// makes up for an unknown authority, one that does not ends the connection. Says nothing while `dnssec` is off.
+    pub(crate) dane: bool,
+    /// A file with the keys (DNSKEY records) that signatures must lead to, for a private DNS. Without it those of the root.
+    pub(crate) dnssec_anchors: Option<PathBuf>,
     /// How many answers of the DNS are kept, each as long as it says, an hour at most.
     pub(crate) cached_names: Count,
     /// Whether servers may be at addresses of this machine or of a private network. Without it nobody can make this
@@ -96,6 +101,8 @@ impl Default for Settings {
             addresses: Vec::new(),
             resolvers: Vec::new(),
             dnssec: false,
+            dane: true,
+            dnssec_anchors: None,
             cached_names: Count::of(4_096),
             private_addresses: false,
             local_names: false,

@@ -13,6 +13,8 @@ pub(crate) struct Target {
     pub(crate) port: u16,
     /// Whether the record was one of `_xmpps-server`.
     pub(crate) direct_tls: bool,
+    /// Whether signatures prove it (DNSSEC).
+    pub(crate) is_signed: bool,
 }
 
 impl Target {
@@ -103,7 +105,7 @@ mod tests {
     use super::*;
 
     fn target(priority: u16, weight: u16, host: &str, direct_tls: bool) -> Target {
-        Target { priority, weight, host: host.to_owned(), port: 5269, direct_tls }
+        Target { priority, weight, host: host.to_owned(), port: 5269, direct_tls, is_signed: false }
     }
 
     fn names(targets: &[Target]) -> String {
