@@ -73,8 +73,12 @@ pub static MANIFEST: Manifest = Manifest {
         Xep::complete(441, "0.2.0"),
     ],
     features: &[
+        // The archives are those of accounts (§7). Clients in use look for them at the host alone, as ejabberd tells it too:
+        // profanity up to 0.15.
+        (Entity::Host, MAM),
+        (Entity::Host, EXTENDED),
         (Entity::Account, MAM),
-        (Entity::Account, "urn:xmpp:mam:2#extended"),
+        (Entity::Account, EXTENDED),
         (Entity::Account, "urn:xmpp:mam:2#groupchat-field"),
         (Entity::Account, STANZA_IDS),
         (Entity::Account, "urn:xmpp:message-retract:1"),
@@ -94,6 +98,9 @@ pub static MANIFEST: Manifest = Manifest {
     settings: Some(SettingsDescription::of::<Settings>),
     ..Manifest::EMPTY
 };
+
+/// Ids in queries, flipped pages and metadata (XEP-0313 §7).
+const EXTENDED: &str = "urn:xmpp:mam:2#extended";
 
 /// How long results wait for a client that reads slowly.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,5 +1,8 @@
 //! The suite of the archives, run on both engines.
 
+mod expiring;
+mod searching;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};

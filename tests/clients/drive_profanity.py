@@ -18,11 +18,11 @@ COVEN = f"coven@conference.{DOMAIN}"
 class Terminal:
     """One profanity in one tmux session: types lines, reads the screen."""
 
-    def __init__(self, server, name):
+    def __init__(self, server, name, machine="home"):
         self.server, self.name = server, name
         self.bare = f"{name}@{DOMAIN}"
         self.socket = str(server.folder / "tmux")
-        home = server.folder / f"home-{name}"
+        home = server.folder / f"{machine}-{name}"
         home.mkdir(exist_ok=True)
         keep = {key: os.environ[key] for key in ("PATH",) if key in os.environ}
         self.environment = keep | {
@@ -39,7 +39,9 @@ class Terminal:
 
     def open(self):
         """Starts profanity on a large screen, with everything off that would fill it."""
-        self.tmux("new-session", "-d", "-s", self.name, "-x", "180", "-y", "60", "profanity")
+        # All terminals are of one tmux, which would give them the environment of the first.
+        own = [part for item in self.environment.items() for part in ("-e", "=".join(item))]
+        self.tmux("new-session", "-d", "-s", self.name, "-x", "180", "-y", "60", *own, "profanity")
         self.sees("Type /help")
         for line in ("/splash off", "/roster hide", "/reconnect 1", "/carbons off", "/clear"):
             self.type(line)
@@ -215,6 +217,38 @@ def outlive_a_restart(server, romeo, juliet, checks):
     checks.check("messages flow again", juliet.sees("Art thou gone so?"), juliet.visible())
 
 
+def show_history(server, juliet, checks):
+    """A machine that has never seen the conversation shows it from the archive; started again, its client shows what was
+    said meanwhile, once."""
+    elsewhere = Terminal(server, "romeo", "elsewhere")
+    try:
+        elsewhere.open()
+        elsewhere.type("/mam on")
+        elsewhere.connect(server.c2s_tls, "legacy")
+        elsewhere.sees("TLS certificate verification failed")
+        elsewhere.type("/tls always")
+        elsewhere.sees("logged in successfully")
+        elsewhere.console()
+        elsewhere.type(f"/msg {juliet.bare}")
+        for text in ("Good night, good night", "line 19", "Art thou gone so?"):
+            checks.check(f"history comes from the archive: {text}", elsewhere.sees(text), elsewhere.visible())
+        juliet.console()
+        elsewhere.type("/quit")
+        checks.check("the client is gone", juliet.sees("is offline"), juliet.visible())
+        elsewhere.close()
+        juliet.type(f"/msg {elsewhere.bare} Dry sorrow drinks our blood")
+        elsewhere.open()
+        elsewhere.connect(server.c2s_tls, "legacy")
+        elsewhere.sees("logged in successfully")
+        elsewhere.type(f"/msg {juliet.bare}")
+        text = "Dry sorrow drinks our blood"
+        checks.check("and after a restart of the client", elsewhere.sees(text), elsewhere.visible())
+        checks.check("once", elsewhere.screen().count(text) == 1, elsewhere.visible())
+        elsewhere.type("/quit")
+    finally:
+        elsewhere.close()
+
+
 def drive(server, checks):
     """All scenarios in their order, each resting on the one before."""
     romeo, juliet = Terminal(server, "romeo"), Terminal(server, "juliet")
@@ -228,6 +262,9 @@ def drive(server, checks):
         meet_in_a_room(romeo, juliet, checks)
         outlive_a_restart(server, romeo, juliet, checks)
         romeo.type("/quit")
+        romeo.close()
+        show_history(server, juliet, checks)
+        juliet.type("/quit")
     finally:
         romeo.close()
         juliet.close()

@@ -86,9 +86,15 @@ const SINCE_SQLITE: &str = "SELECT m.archive, m.id, m.stanza, a.host = $1 AND a.
     (SELECT archive, id, stanza FROM mam_messages WHERE id > $2 ORDER BY id LIMIT $3) AS m \
     JOIN mam_archives a ON a.number = m.archive ORDER BY m.id";
 
-const EXPIRED: &str = "SELECT m.archive, m.id FROM mam_archives a JOIN mam_messages m ON m.archive = a.number \
+// The oldest of each archive, so that no hole is in one that is read meanwhile (XEP-0313 §3.2).
+const EXPIRED_POSTGRES: &str = "SELECT m.archive, m.id FROM mam_archives a CROSS JOIN LATERAL \
+    (SELECT archive, id FROM mam_messages WHERE archive = a.number \
+    AND id < CASE WHEN a.keep IS NULL THEN $4 WHEN a.keep < 0 THEN 0 ELSE $5 - a.keep * $6 END ORDER BY id LIMIT $7) AS m \
+    WHERE a.host = $1 AND a.number > $2 AND a.number <= $3 AND a.removed_at IS NULL LIMIT $7";
+const EXPIRED_SQLITE: &str = "SELECT m.archive, m.id FROM mam_archives a JOIN mam_messages m ON m.archive = a.number \
     WHERE a.host = $1 AND a.number > $2 AND a.number <= $3 AND a.removed_at IS NULL \
-    AND m.id < CASE WHEN a.keep IS NULL THEN $4 WHEN a.keep < 0 THEN 0 ELSE $5 - a.keep * $6 END LIMIT $7";
+    AND m.id < CASE WHEN a.keep IS NULL THEN $4 WHEN a.keep < 0 THEN 0 ELSE $5 - a.keep * $6 END \
+    ORDER BY a.number, m.id LIMIT $7";
 const OF_ARCHIVE: &str = "SELECT archive, id FROM mam_messages WHERE archive = $1 LIMIT $2";
 const DELETE_POSTGRES: &str = "DELETE FROM mam_messages USING UNNEST($1, $2) AS gone (archive, id) \
     WHERE mam_messages.archive = gone.archive AND mam_messages.id = gone.id";
@@ -293,8 +299,8 @@ impl Store {
         rows.iter().map(|row| Ok((row.integer(0)?, row.integer(1)?, row.bytes(2)?, row.integer(3)? != 0))).collect()
     }
 
-    /// Messages whose time is over, at most `most`, of the archives of a host with numbers behind `after` up to `until`.
-    /// `ordinary` is the first id that stays where nothing else was decided (0: all stay), `now` the first id of now.
+    /// Messages whose time is over, at most `most`, the oldest of each archive first, of the archives of a host with
+    /// numbers behind `after` up to `until`. `ordinary` is the first id that stays where nothing else was decided (0: all stay), `now` the first id of now.
     pub async fn expired(
         &self,
         host: &str,
@@ -304,7 +310,7 @@ impl Store {
     ) -> Result<Vec<(i64, i64)>, StorageError> {
         let each_millisecond = IdMaker::first_of(IdMaker::milliseconds_of(0) + 1);
         let values = values![host, after, until, ordinary, now, each_millisecond, most];
-        pairs(&self.0.fetch_all(EXPIRED, values).await?)
+        pairs(&self.0.fetch_all(self.either(EXPIRED_POSTGRES, EXPIRED_SQLITE), values).await?)
     }
 
     /// Some messages of an archive.
