@@ -29,8 +29,33 @@ pub fn html(host: &str, files: &str) -> String {
     )
 }
 
-/// The script that starts Converse.js. Whatever it would load or ask elsewhere by itself is turned off; `show_background` is,
-/// by default, and stays so: it shows pictures of its sponsors' sites.
+/// Converse.js closes its front page with pictures from its own site, which no setting turns off and the policy stops. An
+/// element that exists already is not defined again: this one, with the same thanks, comes first.
+const FOOTER: &str = r#"class Footer extends HTMLElement {
+  connectedCallback() {
+    this.innerHTML = `<footer class="footer mt-auto py-3"><p class="brand-subtitle text-center">This chat client is
+      <a target="_blank" rel="noopener" href="https://github.com/conversejs/converse.js">Converse.js</a>, free software by
+      its authors and <a target="_blank" rel="noopener" href="https://conversejs.org">sponsors</a>.</p></footer>`;
+  }
+}
+customElements.define("converse-footer", Footer);
+"#;
+
+/// Who accepts a contact in Converse.js 14.0.0 never asks back: its form calls a method that has another name now, and the
+/// one of the old name, which wants arguments, does something else.
+const MENDED: &str = r#"converse.plugins.add("waxwing-mended", {
+  dependencies: ["converse-roster"],
+  initialize() {
+    const contact = this._converse.exports.RosterContact.prototype;
+    const { subscribe, subscribeToPresence } = contact;
+    contact.subscribe = function (...given) {
+      return (given.length ? subscribe : subscribeToPresence).apply(this, given);
+    };
+  },
+});
+"#;
+
+/// The script that starts Converse.js. Whatever it would load or ask elsewhere by itself is turned off.
 pub fn script(offer: &Offer<'_>, files: &str, main: &str) -> String {
     let settings = json!({
         "view_mode": "fullscreen",
@@ -44,10 +69,13 @@ pub fn script(offer: &Offer<'_>, files: &str, main: &str) -> String {
         "autocomplete_providers_url": "",
         // Without any, the client has no field for the name of a room. The host knows no such search and says so.
         "muc_search_service": offer.host,
+        // In rooms people have the name of their account, until they take another.
+        "muc_nickname_from_jid": true,
         "assets_path": files,
         "notification_icon": format!("{files}/images/logo/conversejs-filled.svg"),
         "use_system_emojis": true,
         "embed_3rd_party_media_players": false,
+        "whitelisted_plugins": ["waxwing-mended"],
     });
     let mut script = format!("import converse from \"{files}/{main}\";\n\nconst settings = {settings};\n");
     if offer.websocket {
@@ -59,6 +87,8 @@ pub fn script(offer: &Offer<'_>, files: &str, main: &str) -> String {
     if offer.bosh {
         script.push_str("settings.bosh_service_url = `${location.origin}/http-bind`;\n");
     }
+    script.push_str(FOOTER);
+    script.push_str(MENDED);
     script.push_str("converse.initialize(settings);\n");
     script
 }
@@ -115,6 +145,8 @@ mod tests {
     #[test]
     fn nothing_of_ours_points_to_another_host() {
         let ours = html("capulet.lit", "/client") + &script(&ALL, "/client", "converse.min.js");
+        // But for links, which load nothing.
+        let ours = ours.replace("rel=\"noopener\" href=\"https://", "");
         assert!(!ours.contains("http://") && !ours.contains("https://") && !ours.contains("src=\"//"), "{ours}");
         assert!(!html("<b>&", "/client").contains("<b>"));
     }

@@ -117,10 +117,13 @@ class Server:
 class Waxwing(Server):
     """The server under test, configured as a newcomer has it: only addresses and places are set."""
 
-    def __init__(self, binary, storage):
+    def __init__(self, binary, storage, serves_web=False, web_client=None):
+        """The web is served when it is wanted; with the folder of a web client people may sign up there, too."""
         super().__init__()
         self.binary = str(Path(binary).resolve())
         self.storage = storage
+        self.web_client = web_client and str(Path(web_client).resolve())
+        self.http = free_port() if serves_web or web_client else None
         self.database = None
         self.config = self.folder / "waxwing.toml"
         self.certificates = self.folder / "certs"
@@ -130,6 +133,16 @@ class Waxwing(Server):
             url = self.create_database()
         else:
             url = f"sqlite:{self.folder / 'waxwing.db'}"
+        web = f"""
+[modules.web_client]
+folder = "{self.web_client}"
+
+[modules.upload]
+folder = "{self.folder / 'uploads'}"
+
+[modules.register]
+open = true
+"""
         self.config.write_text(f"""
 [[hosts]]
 name = "{DOMAIN}"
@@ -139,7 +152,7 @@ c2s = ["127.0.0.1:{self.c2s}"]
 c2s_tls = ["127.0.0.1:{self.c2s_tls}"]
 s2s = []
 s2s_tls = []
-http = []
+http = [{f'"127.0.0.1:{self.http}"' if self.http else ""}]
 https = []
 health = []
 
@@ -148,7 +161,10 @@ url = "{url}"
 
 [tls]
 certificates = "{self.certificates}"
-""")
+{web if self.web_client else ""}""")
+
+    def is_ready(self):
+        return super().is_ready() and (self.http is None or listens(self.http))
 
     def create_database(self):
         """A database of its own on the server that WAXWING_TEST_POSTGRES names; returns its URL."""
@@ -232,13 +248,16 @@ VirtualHost "{DOMAIN}"
         subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
 
 
-def from_command_line(description):
-    """Reads the options that both drivers have; returns the server (not started yet) and the title of the run."""
+def from_command_line(description, serves_web=False, takes_web_client=False):
+    """Reads the options that all drivers have; returns the server (not started yet) and the title of the run."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--server", choices=["waxwing", "prosody"], default="waxwing")
     parser.add_argument("--storage", choices=["sqlite", "postgres"], default="sqlite", help="of waxwing")
     parser.add_argument("--binary", default="target/debug/waxwing")
+    if takes_web_client:
+        parser.add_argument("--web-client", default="target/web-client", help="what scripts/web-client has installed")
     options = parser.parse_args()
     if options.server == "prosody":
         return Prosody(), "prosody"
-    return Waxwing(options.binary, options.storage), options.storage
+    web_client = options.web_client if takes_web_client else None
+    return Waxwing(options.binary, options.storage, serves_web, web_client), options.storage
