@@ -5,6 +5,7 @@
 mod archives;
 mod messages;
 mod texts;
+mod words;
 
 use waxwing_storage::{Database, Migrations, StorageError, migrations};
 

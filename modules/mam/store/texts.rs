@@ -7,97 +7,8 @@ use waxwing_core::archive::ArchiveId;
 use waxwing_storage::{Engine, StorageError, Transaction, values};
 
 use super::messages::{four, limit, page_of};
-use super::{Page, Peer, Store};
+use super::{Page, Peer, Store, words};
 use crate::paging::Window;
-
-// On PostgreSQL no plan fits all words: a walk through the messages finds frequent ones at once and rare ones never, the
-// index of words the other way round, and the planner knows neither how frequent these words are nor how large this
-// archive is. So both stand here one behind the other: the nearest messages of the archive are looked through, and only
-// when these do not fill the page, and there are more, the index is asked for what lies beyond them. `id + 0` keeps the
-// planner from walking through everybody's messages instead.
-macro_rules! asked {
-    ($language:literal, $words:literal, $of_archive:literal) => {
-        concat!(
-            "WITH asked AS MATERIALIZED (SELECT CASE WHEN numnode(plain) > 0 THEN CAST(",
-            $of_archive,
-            " AS TSQUERY) && plain END AS words FROM (SELECT plainto_tsquery(CAST(",
-            $language,
-            " AS REGCONFIG), ",
-            $words,
-            ") AS plain) AS cut), "
-        )
-    };
-}
-
-// The nearest messages of an archive in a window, in this order; `NEAR` of them are looked through.
-macro_rules! nearest {
-    ($order:literal, $with:literal, $limit:literal) => {
-        concat!(
-            "(SELECT id FROM mam_messages WHERE archive = $1 AND id > $2 AND id < $3",
-            $with,
-            " ORDER BY id",
-            $order,
-            $limit,
-            ")"
-        )
-    };
-}
-
-macro_rules! page_of_words {
-    ($order:literal, $beyond:literal, $with:literal, $most_beyond:literal) => {
-        concat!(
-            asked!("$11", "$12", "$13"),
-            "near AS MATERIALIZED (SELECT walked.id AS number FROM ",
-            nearest!($order, $with, " LIMIT 4000"),
-            " AS walked JOIN mam_texts ON mam_texts.id = walked.id \
-            WHERE words @@ (SELECT words FROM asked) ORDER BY walked.id",
-            $order,
-            " LIMIT $4), edge AS MATERIALIZED ",
-            nearest!($order, $with, " LIMIT 1 OFFSET 3999"),
-            ", far AS MATERIALIZED (SELECT id AS number FROM mam_texts \
-            WHERE CASE WHEN (SELECT count(*) FROM near) < $4 THEN (SELECT count(*) FROM edge) > 0 ELSE FALSE END \
-            AND words @@ (SELECT words FROM asked) AND id + 0 > $2 AND id + 0 < $3 AND id + 0 ",
-            $beyond,
-            " (SELECT id FROM edge)",
-            $most_beyond,
-            ") SELECT id, length(stanza), CASE WHEN length(stanza) <= 65536 THEN stanza END, \
-            (SELECT count(*) FROM mam_messages WHERE archive = $1 AND id IN ($5, $6, $7, $8)) \
-            FROM (SELECT number FROM near UNION ALL SELECT number FROM far) AS found \
-            JOIN mam_messages ON archive = $1 AND id = number \
-            WHERE ($9 = '' OR peer = $9) AND ($10 = '' OR resource = $10) ORDER BY id",
-            $order,
-            " LIMIT $4"
-        )
-    };
-}
-
-// Words that are frequent among the nearest messages are not counted to their end: only the walk would find that.
-macro_rules! count_of_words {
-    ($with:literal) => {
-        concat!(
-            asked!("$7", "$8", "$9"),
-            "near AS MATERIALIZED (SELECT walked.id AS number FROM ",
-            nearest!(" DESC", $with, " LIMIT 4000"),
-            " AS walked JOIN mam_texts ON mam_texts.id = walked.id WHERE words @@ (SELECT words FROM asked)), \
-            edge AS MATERIALIZED ",
-            nearest!(" DESC", $with, " LIMIT 1 OFFSET 3999"),
-            ", far AS MATERIALIZED (SELECT id AS number FROM mam_texts \
-            WHERE CASE WHEN (SELECT count(*) FROM near) < 200 THEN (SELECT count(*) FROM edge) > 0 ELSE FALSE END \
-            AND words @@ (SELECT words FROM asked) AND id + 0 > $2 AND id + 0 < $3 AND id + 0 < (SELECT id FROM edge)) \
-            SELECT CASE WHEN (SELECT count(*) FROM near) >= 200 AND (SELECT count(*) FROM edge) > 0 THEN $4 ELSE \
-            (SELECT count(*) FROM near) + (SELECT count(*) FROM (SELECT 1 AS one FROM far \
-            JOIN mam_messages ON archive = $1 AND id = number \
-            WHERE ($5 = '' OR peer = $5) AND ($6 = '' OR resource = $6) LIMIT $4) AS counted) END"
-        )
-    };
-}
-
-const OLDEST_POSTGRES: &str = page_of_words!("", ">", "", " ORDER BY id + 0 LIMIT $4");
-const NEWEST_POSTGRES: &str = page_of_words!(" DESC", "<", "", " ORDER BY id + 0 DESC LIMIT $4");
-const OLDEST_WITH_POSTGRES: &str = page_of_words!("", ">", " AND peer = $9 AND ($10 = '' OR resource = $10)", "");
-const NEWEST_WITH_POSTGRES: &str = page_of_words!(" DESC", "<", " AND peer = $9 AND ($10 = '' OR resource = $10)", "");
-const COUNT_POSTGRES: &str = count_of_words!("");
-const COUNT_WITH_POSTGRES: &str = count_of_words!(" AND peer = $5 AND ($6 = '' OR resource = $6)");
 
 // The same columns as a page without words. SQLite is made to look up the words first, so that no wrong guess of how rare
 // they are becomes a walk through an archive.
@@ -184,10 +95,10 @@ impl Store {
                 let values =
                     values![archive, low, high, limit, a, b, c, d, bare, resource, language, words, of_archive];
                 let sql = match (newest, bare.is_empty()) {
-                    (true, true) => NEWEST_POSTGRES,
-                    (false, true) => OLDEST_POSTGRES,
-                    (true, false) => NEWEST_WITH_POSTGRES,
-                    (false, false) => OLDEST_WITH_POSTGRES,
+                    (true, true) => words::NEWEST,
+                    (false, true) => words::OLDEST,
+                    (true, false) => words::NEWEST_WITH,
+                    (false, false) => words::OLDEST_WITH,
                 };
                 self.0.fetch_all(sql, values).await?
             }
@@ -216,7 +127,7 @@ impl Store {
             Engine::Postgres => {
                 let (words, of_archive) = (words.join(" "), format!("'@{archive}'"));
                 let values = values![archive, low, high, most, bare, resource, language, words, of_archive];
-                let sql = if bare.is_empty() { COUNT_POSTGRES } else { COUNT_WITH_POSTGRES };
+                let sql = if bare.is_empty() { words::COUNT } else { words::COUNT_WITH };
                 self.0.fetch_optional(sql, values).await?
             }
             Engine::Sqlite => {
