@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use futures_util::poll;
-use waxwing_core::address::{BareJid, Jid};
+use waxwing_core::address::{BareJid, FullJid, Jid};
 use waxwing_core::contracts::Blocking;
 use waxwing_core::fabric::Home;
 use waxwing_core::module::Context;
 use waxwing_core::parcel::{Origin, Parcel};
-use waxwing_core::session::Round;
+use waxwing_core::session::{Round, Session};
 use waxwing_core::stanza::{Kind, Stanza};
+
+use crate::visits;
 
 /// Brings stanzas of rooms.
 pub struct Courier {
@@ -50,6 +52,25 @@ impl Courier {
             }
         }
         gone
+    }
+
+    /// Whether a stanza is for a client of ours whose session goes on after a stop of the server.
+    pub fn outlives_a_stop(&self, stanza: &Stanza) -> bool {
+        stanza.to.as_ref().and_then(|to| self.session(to)).is_some_and(|session| session.outlives_a_stop())
+    }
+
+    /// A device has come into a room, and has this place there, or has left it: a client of ours is told after a restart
+    /// of the rooms that it was in, and of no other.
+    pub fn note_visit(&self, device: &Jid, room: &BareJid, place: Option<FullJid>) {
+        let Some(session) = self.session(device) else { return };
+        match place {
+            Some(place) => visits::enter(&session, place),
+            None => visits::leave(&session, room),
+        }
+    }
+
+    fn session(&self, device: &Jid) -> Option<Arc<Session>> {
+        self.context.house().directory().session(device.try_as_full().ok()?)
     }
 
     /// Brings a reply to whoever asked.

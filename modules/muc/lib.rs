@@ -88,7 +88,13 @@ pub static MANIFEST: Manifest = Manifest {
             "persons, the room, roles and affiliations can be mentioned; no hats, spaces or servers",
         ),
     ],
-    hears: &[Happening::Opening, Happening::SessionEnded, Happening::SessionResumed, Happening::AccountRemoved],
+    hears: &[
+        Happening::Opening,
+        Happening::Closing,
+        Happening::SessionEnded,
+        Happening::SessionResumed,
+        Happening::AccountRemoved,
+    ],
     likes: &[Contract::Archive, Contract::Blocking, Contract::Push],
     migrations: Some(store::MIGRATIONS),
     settings: Some(SettingsDescription::of::<Settings>),
@@ -187,6 +193,7 @@ impl Module for GroupChat {
     async fn hear(&self, event: &HouseEvent) {
         match event {
             HouseEvent::Opening => self.sweep_later(),
+            HouseEvent::Closing => self.rooms.close().await,
             HouseEvent::SessionEnded(session) => {
                 listening::stop(&self.rooms, session);
                 self.leave_all(session).await;
@@ -205,9 +212,7 @@ impl GroupChat {
     /// Something is said to a room. When this returns, what had to be kept is stored, and everyone has been told.
     async fn hear_for(&self, room: BareJid, parcel: Parcel) -> Result<(), Refusal> {
         let Parcel { stanza, origin, .. } = parcel;
-        if let Origin::Session(session) = &origin {
-            visits::note(session, &stanza);
-        }
+        let before = origin.session().and_then(|session| visits::note(session, &stanza));
         let is_final = stanza.is_error()
             || matches!(stanza.what, StanzaType::Iq(IqType::Result) | StanzaType::Presence(PresenceType::Unavailable));
         match (&origin, is_final) {
@@ -224,13 +229,17 @@ impl GroupChat {
                 }
                 Ok(())
             }
-            _ => match self.rooms.ask(&room, Event::Stanza(stanza.clone())).await {
-                Ok(granted) => match self.grant(granted, &room, &origin).await {
-                    Ok(()) => Ok(()),
-                    Err(refusal) => self.refuse(&stanza, &origin, &refusal, &room).await,
-                },
-                Err(refusal) => self.refuse(&stanza, &origin, &refusal, &room).await,
-            },
+            _ => {
+                let heard = match self.rooms.ask(&room, Event::Stanza(stanza.clone())).await {
+                    Ok(granted) => self.grant(granted, &room, &origin).await,
+                    Err(refusal) => Err(refusal),
+                };
+                let Err(refusal) = heard else { return Ok(()) };
+                if let Some(session) = origin.session() {
+                    visits::undo(session, &stanza, before);
+                }
+                self.refuse(&stanza, &origin, &refusal, &room).await
+            }
         }
     }
 

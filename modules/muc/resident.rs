@@ -21,7 +21,7 @@ use crate::effects::{Change, Effects, Retraction, Utterance};
 use crate::moment::Moment;
 use crate::refusing::error_for;
 use crate::room::{Event, Gone, Room};
-use crate::rooms::{Call, Granted, Rooms};
+use crate::rooms::{Call, Granted, Rooms, stopping};
 
 /// So much is heard before anything is brought: many who enter at once cost each listener one awakening, not many.
 const BATCH: usize = 64;
@@ -84,7 +84,7 @@ impl Resident {
         if let Err(error) = self.load().await {
             return self.refuse_all(&error).await;
         }
-        let stopped = self.rooms.context.house().stopped();
+        let closing = self.rooms.closing.clone();
         let idle =
             self.rooms.rules.settings.sleep_after.get().clamp(Duration::from_millis(10), Duration::from_secs(86_400));
         let mut last_call = Instant::now();
@@ -96,7 +96,7 @@ impl Resident {
             let wake = [check, rest].into_iter().flatten().min();
             tokio::select! {
                 biased;
-                () = stopped.cancelled() => return self.shut_down().await,
+                () = closing.cancelled() => return self.shut_down().await,
                 count = self.calls.recv_many(&mut batch, BATCH) => {
                     if count == 0 {
                         return;
@@ -364,12 +364,21 @@ impl Resident {
         }
     }
 
+    /// The service stops: everyone is told, but for those who will be told when they are back (status 333): a client of
+    /// theirs that has resumed takes 332 for something that only a person can undo.
     async fn shut_down(&mut self) {
         if let Some(room) = &mut self.room
-            && let Ok(effects) = room.handle(Event::ShutDown, Moment::now())
+            && let Ok(mut effects) = room.handle(Event::ShutDown, Moment::now())
         {
-            self.notice(&[], Moment::now());
+            effects.deliveries.retain(|farewell| !self.rooms.courier.outlives_a_stop(farewell));
             self.rooms.courier.bring(effects.deliveries).await;
+        }
+        // This is what shows that all have been told.
+        self.calls.close();
+        while let Ok(call) = self.calls.try_recv() {
+            if let Some(reply) = call.reply {
+                let _ = reply.send(Err(stopping()));
+            }
         }
         self.write_pace(true).await;
     }

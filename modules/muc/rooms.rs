@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 use waxwing_core::address::BareJid;
 use waxwing_core::archive::Archive;
 use waxwing_core::fault::Fault;
@@ -65,6 +66,8 @@ pub struct Rooms {
     pub courier: Courier,
     /// Who wants to know where something is said.
     pub activity: Activity,
+    /// Cancelled when everyone in every room is told that the service stops.
+    pub closing: CancellationToken,
     awake: Mutex<HashMap<BareJid, Awake>>,
 }
 
@@ -77,8 +80,8 @@ impl Rooms {
         archive: Option<Arc<dyn Archive>>,
         courier: Courier,
     ) -> Rooms {
-        let activity = Activity::default();
-        Rooms { context, rules, store, archive, courier, activity, awake: Mutex::default() }
+        let (activity, closing) = (Activity::default(), context.house().stopped().child_token());
+        Rooms { context, rules, store, archive, courier, activity, closing, awake: Mutex::default() }
     }
 
     /// Tells a room something and waits for what comes of it.
@@ -90,11 +93,26 @@ impl Rooms {
         let inbox = self.inbox(room)?;
         let call = Call { event: Box::new(event), reply: Some(reply) };
         if inbox.send(call).await.is_err() {
-            return Err(Fault::new("a room went while it was spoken to").into());
+            return Err(self.gone("a room went while it was spoken to"));
         }
         // Held until here, so that the room does not fall asleep in between.
         drop(inbox);
-        answer.await.unwrap_or_else(|_| Err(Fault::new("a room went before it had answered").into()))
+        answer.await.unwrap_or_else(|_| Err(self.gone("a room went before it had answered")))
+    }
+
+    /// What whoever speaks to a room is told when it has gone instead of answering.
+    fn gone(&self, how: &'static str) -> Refusal {
+        if self.closing.is_cancelled() { stopping() } else { Fault::new(how).into() }
+    }
+
+    /// Everyone in every room is told that the service stops (XEP-0045 §11.2), and no room is woken any more. Returns
+    /// when all have been told.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        let inboxes: Vec<Inbox> = self.awake.lock().values().map(|awake| awake.inbox.clone()).collect();
+        for inbox in inboxes {
+            inbox.closed().await;
+        }
     }
 
     /// Tells a room something and does not wait; false when too much waits for it already.
@@ -126,6 +144,9 @@ impl Rooms {
     /// The way to a room, which is woken.
     fn inbox(self: &Arc<Rooms>, room: &BareJid) -> Result<Inbox, Refusal> {
         let mut awake = self.awake.lock();
+        if self.closing.is_cancelled() {
+            return Err(stopping());
+        }
         if let Some(awake) = awake.get(room) {
             return Ok(awake.inbox.clone());
         }
@@ -155,4 +176,9 @@ impl Rooms {
     pub fn remove(&self, room: &BareJid) {
         self.awake.lock().remove(room);
     }
+}
+
+/// What whoever speaks to a room is told while the server stops.
+pub fn stopping() -> Refusal {
+    Refusal::resource_constraint().saying("the server is being stopped")
 }

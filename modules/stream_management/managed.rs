@@ -240,6 +240,10 @@ impl Keeper for Managed {
         self.patience
     }
 
+    fn outlives_a_stop(&self) -> bool {
+        self.is_resumable()
+    }
+
     fn unacknowledged_since(&self) -> Option<i64> {
         self.queue.lock().iter().next().map(Kept::delivered_at)
     }

@@ -11,6 +11,9 @@ pub enum Event {
     /// Everything runs, and the listeners open next. Told once, by the process that serves; commands of the operator that
     /// only look at the database do not tell it.
     Opening,
+    /// The server is about to stop: no client says anything more, each is still there and can be told something, and the
+    /// database answers. Who hears it takes moments: the house does not wait long.
+    Closing,
     /// A client has bound a resource.
     SessionOpened(Arc<Session>),
     /// A session is over and has left the directory; its notes and last presence are still there.
@@ -66,6 +69,7 @@ pub enum Event {
 #[allow(missing_docs, reason = "each is an event above")]
 pub enum Happening {
     Opening,
+    Closing,
     SessionOpened,
     SessionEnded,
     SessionResumed,
@@ -84,6 +88,7 @@ impl Event {
     pub fn happening(&self) -> Happening {
         match self {
             Event::Opening => Happening::Opening,
+            Event::Closing => Happening::Closing,
             Event::SessionOpened(_) => Happening::SessionOpened,
             Event::SessionEnded(_) => Happening::SessionEnded,
             Event::SessionResumed { .. } => Happening::SessionResumed,

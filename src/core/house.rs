@@ -29,6 +29,9 @@ use crate::stream_error::{StreamCondition, StreamError};
 /// The house's own table.
 const MIGRATIONS: Migrations = migrations!("house", "0001_house");
 
+/// How long a stop waits for modules that say goodbye ([`Event::Closing`]).
+const CLOSING: Duration = Duration::from_secs(2);
+
 /// Why the house cannot stand.
 #[derive(Debug, thiserror::Error)]
 pub enum AssembleError {
@@ -283,8 +286,8 @@ impl House {
         }
     }
 
-    /// Ends every session with `system-shutdown`, or stores it when it can go on after the next start; waits for them and
-    /// for the tasks at most `patience`, and closes the database.
+    /// Lets the modules say goodbye, ends every session with `system-shutdown`, or stores it when it can go on after the
+    /// next start; waits for them and for the tasks at most `patience`, and closes the database.
     pub async fn shut_down(&self, patience: Duration) {
         let sessions = self.directory.everyone();
         let silence = async {
@@ -294,6 +297,14 @@ impl House {
             }
         };
         let _ = tokio::time::timeout(patience, silence).await;
+        let closing = async {
+            for host in self.hosts.load_full().iter() {
+                host.tell(Event::Closing).await;
+            }
+        };
+        if tokio::time::timeout(patience.min(CLOSING), closing).await.is_err() {
+            tracing::warn!("house.closing_cut_short");
+        }
         for session in &sessions {
             session.suspend(StreamError::from(StreamCondition::SystemShutdown));
         }

@@ -398,6 +398,12 @@ impl Session {
         self.keeper.lock().is_some()
     }
 
+    /// Whether it goes on after a stop of the server, as far as can be said before: what it is told then is told once
+    /// its client is back ([`Event::SessionResumed`](crate::events::Event::SessionResumed)).
+    pub fn outlives_a_stop(&self) -> bool {
+        self.keeper().is_some_and(|keeper| keeper.outlives_a_stop())
+    }
+
     /// When the oldest stanza came that its client has not shown to have received, in milliseconds since 1970. Without a
     /// keeper nobody knows what was received, and only what waits to be written counts.
     pub fn unacknowledged_since(&self) -> Option<i64> {

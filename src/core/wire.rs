@@ -64,6 +64,11 @@ pub trait Keeper: Send + Sync {
     /// The session is over. What was not acknowledged, in order, and is to go to another device or be kept.
     fn give_up(&self) -> Vec<Parcel>;
 
+    /// Whether the session goes on after a stop of the server, as far as can be said before.
+    fn outlives_a_stop(&self) -> bool {
+        false
+    }
+
     /// The server stops. Stores the session, so that it goes on after the next start, with what `waiting` has not been
     /// written yet.
     ///

@@ -18,6 +18,9 @@ impl Resident {
         let Some(room) = &mut self.room else { return };
         for step in room.take_moves() {
             let account = step.device.to_bare();
+            let occupant = room.occupants().of(&step.device);
+            let place = occupant.map(|occupant| self.address.with_resource(&occupant.nick.name));
+            self.rooms.courier.note_visit(&step.device, &self.address, place);
             if !room.is_member(&account) {
                 continue;
             }
