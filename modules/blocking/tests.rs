@@ -8,49 +8,24 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
-use waxwing_core::address::{FullJid, NodePart, NodeRef};
+use waxwing_core::address::FullJid;
 use waxwing_core::config::{Config, KnownModule};
-use waxwing_core::contracts::{AccountError, Accounts, Contact, Contacts, Subscription};
-use waxwing_core::credentials::{Hash, ScramKeys};
+use waxwing_core::contracts::{Contact, Contacts, Subscription};
 use waxwing_core::departure::depart;
 use waxwing_core::house::House;
 use waxwing_core::session::Circumstances;
 use waxwing_core::stanza::element;
 use waxwing_core::stream_error::StreamError;
+use waxwing_core::testing::Inhabitants;
 use waxwing_core::wire::{Framing, Wire};
 
 use super::*;
 
-/// Romeo and Juliet have accounts and see each other; the nurse and Juliet see each other.
-struct Town;
+/// Who has an account.
+const PEOPLE: Inhabitants = Inhabitants(|name| ["romeo", "juliet", "nurse", "paris"].contains(&name));
 
-#[async_trait]
-impl Accounts for Town {
-    async fn exists(&self, name: &NodeRef) -> Result<bool, StorageError> {
-        Ok(["romeo", "juliet", "nurse", "paris"].contains(&name.as_str()))
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
+/// Romeo and Juliet see each other; the nurse and Juliet see each other.
+struct Town;
 
 #[async_trait]
 impl Contacts for Town {
@@ -99,7 +74,7 @@ const TOWN_PLAN: Plan = Plan {
     manifest: &TOWN,
     start: |context| {
         Box::pin(async move {
-            assert!(context.contracts().offer_accounts(Arc::new(Town)));
+            assert!(context.contracts().offer_accounts(Arc::new(PEOPLE)));
             assert!(context.contracts().offer_contacts(Arc::new(Town)));
             Ok(Arc::new(Town) as Arc<dyn Module>)
         })

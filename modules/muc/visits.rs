@@ -92,8 +92,7 @@ fn forget(session: &Session, room: &BareJid) -> Option<FullJid> {
     if !session.has_note::<Visits>() {
         return None;
     }
-    let (visit, is_empty) =
-        session.with_note(|visits: &mut Visits| (visits.forget(room), visits.0.is_empty()));
+    let (visit, is_empty) = session.with_note(|visits: &mut Visits| (visits.forget(room), visits.0.is_empty()));
     if is_empty {
         session.take_note::<Visits>();
     }

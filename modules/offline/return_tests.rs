@@ -1,10 +1,11 @@
 //! How a client comes back: resumed before its writer knows, or available between a commit and what comes of it.
 
 use bytes::Bytes;
+use waxwing_core::address::FullJid;
 use waxwing_core::archive::ArchiveId;
 use waxwing_core::contracts::Resumed;
 use waxwing_core::parcel::Origin;
-use waxwing_core::session::Saved;
+use waxwing_core::session::{Circumstances, Saved};
 use waxwing_core::wire::Keeper;
 
 use super::*;
@@ -52,7 +53,7 @@ fn f18_what_came_while_a_session_waited_comes_when_it_is_resumed() {
         eventually(|| juliet.waits_since().is_some(), || "it does not wait".to_owned()).await;
         chat(&romeo, "juliet@verona.lit", &words("a", 0..3), 10).await;
         assert_eq!(stored(&house).await, 3);
-        let client = Client::default();
+        let client = Paper::default();
         let resumed = Resumed {
             session: juliet.clone(),
             wire_number: juliet.take_over().await,
@@ -61,10 +62,10 @@ fn f18_what_came_while_a_session_waited_comes_when_it_is_resumed() {
             otherwise: Bytes::new(),
         };
         // Everyone hears of it while the writer is still at what was not acknowledged.
-        assert!(juliet.host().resume_session(resumed, Box::new(client.clone())).await.is_ok());
-        client.reads(&words("a", 0..3)).await;
+        assert!(juliet.host().resume_session(resumed, client.wire()).await.is_ok());
+        has_read(&client, &words("a", 0..3)).await;
         chat(&romeo, "juliet@verona.lit", &words("b", 0..2), 10).await;
-        client.reads(&[words("a", 0..3), words("b", 0..2)].concat()).await;
+        has_read(&client, &[words("a", 0..3), words("b", 0..2)].concat()).await;
     });
 }
 

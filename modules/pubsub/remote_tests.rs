@@ -5,10 +5,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use waxwing_core::address::{BareJid, DomainPart, NodePart, NodeRef};
-use waxwing_core::config::{Config, KnownModule};
-use waxwing_core::contracts::{AccountError, Accounts, Contact, Contacts, Contract, Federation, Nodes, Subscription};
-use waxwing_core::credentials::{Hash, ScramKeys};
+use waxwing_core::address::{BareJid, DomainPart};
+use waxwing_core::contracts::{Contact, Contacts, Contract, Federation, Nodes, Subscription};
 use waxwing_core::house::House;
 use waxwing_core::module::{Context, Manifest, Module, Plan};
 use waxwing_core::nodes::Audience;
@@ -16,40 +14,13 @@ use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::stanza::{Stanza, element};
 use waxwing_core::storage::StorageError;
+use waxwing_core::testing::{EVERYONE, assemble};
 
-/// Everyone has an account, and Romeo of another server may see all of them.
-struct Everyone;
-
-#[async_trait]
-impl Accounts for Everyone {
-    async fn exists(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(true)
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
+/// Romeo of another server may see everybody.
+struct Romeo;
 
 #[async_trait]
-impl Contacts for Everyone {
+impl Contacts for Romeo {
     async fn contacts(&self, _: &BareJid) -> Result<Arc<[Contact]>, StorageError> {
         let jid = BareJid::new("romeo@montague.lit").unwrap();
         Ok(Arc::from([Contact { jid, subscription: Subscription::Both, groups: Vec::new() }]))
@@ -82,8 +53,8 @@ static BASE: Manifest = Manifest {
 };
 
 fn start(context: &Context) -> Arc<dyn Module> {
-    context.contracts().offer_accounts(Arc::new(Everyone));
-    context.contracts().offer_contacts(Arc::new(Everyone));
+    context.contracts().offer_accounts(Arc::new(EVERYONE));
+    context.contracts().offer_contacts(Arc::new(Romeo));
     context.contracts().offer_federation(Arc::new(Wire));
     Arc::new(Base)
 }
@@ -117,10 +88,8 @@ fn attribute<'a>(stanza: &'a str, name: &str) -> &'a str {
 
 #[tokio::test]
 async fn contacts_elsewhere_are_asked_and_told() {
-    let known = [KnownModule::from(&BASE), KnownModule::from(&crate::MANIFEST)];
     let text = "[storage]\nurl = 'sqlite::memory:'\n[[hosts]]\nname = 'capulet.lit'";
-    let config = Arc::new(Config::from_text(text, &known).unwrap());
-    let house = House::assemble(config, &[BASE_PLAN, crate::PLAN]).await.unwrap();
+    let house = assemble(text, &[BASE_PLAN, crate::PLAN]).await.unwrap();
     let nodes: Arc<dyn Nodes> = house.hosts()[0].contracts().nodes().unwrap().clone();
     let juliet = BareJid::new("juliet@capulet.lit").unwrap();
     let publish = async |word: &str, audience| {

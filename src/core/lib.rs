@@ -39,6 +39,7 @@ pub mod session;
 pub mod stages;
 pub mod stanza;
 pub mod stream_error;
+pub mod testing;
 pub mod wire;
 
 pub use waxwing_storage as storage;

@@ -1,104 +1,26 @@
 //! A house for the tests of rooms: clients in memory, accounts for everyone, an archive that can be told to misbehave.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::task::{Context as TaskContext, Poll};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use parking_lot::Mutex;
-use waxwing_core::address::{BareJid, Jid, NodePart, NodeRef, ResourcePart};
+use waxwing_core::address::{BareJid, Jid};
 use waxwing_core::answers::Request;
 use waxwing_core::archive::{Archive, ArchiveId, Found, Kept, Stretch};
-use waxwing_core::config::{Config, KnownModule};
-use waxwing_core::contracts::{AccountError, Accounts, Contract};
-use waxwing_core::credentials::{Hash, ScramKeys};
-use waxwing_core::departure::depart;
+use waxwing_core::contracts::Contract;
 use waxwing_core::house::House;
 use waxwing_core::module::{Context, Manifest, Module, Plan};
 use waxwing_core::push::{Push, Waiting};
 use waxwing_core::refusal::Refusal;
-use waxwing_core::session::{Circumstances, Session};
+use waxwing_core::session::Session;
 use waxwing_core::stanza::{Stanza, element};
 use waxwing_core::storage::StorageError;
-use waxwing_core::stream_error::StreamError;
-use waxwing_core::wire::{Framing, Wire};
-
-/// What a client of the tests has been sent, and in how many writes.
-#[derive(Clone, Default)]
-pub struct Sent(pub Arc<Mutex<String>>, pub Arc<AtomicUsize>);
-
-impl Sent {
-    pub async fn wait_for(&self, text: &str) {
-        for _ in 0..500 {
-            if self.0.lock().contains(text) {
-                return;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-        panic!("{text} was not sent, only: {}", self.0.lock());
-    }
-
-    pub fn count(&self, text: &str) -> usize {
-        self.0.lock().matches(text).count()
-    }
-
-    pub fn forget(&self) {
-        self.0.lock().clear();
-    }
-}
-
-struct TestWire(Sent);
-
-impl Wire for TestWire {
-    fn framing(&self) -> Framing {
-        Framing::Stream
-    }
-    fn write(&mut self, elements: &[u8]) {
-        self.0.0.lock().push_str(std::str::from_utf8(elements).unwrap());
-    }
-    fn poll_flush(&mut self, _: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        self.0.1.fetch_add(1, Ordering::SeqCst);
-        Poll::Ready(Ok(()))
-    }
-    fn close(self: Box<Self>, _: Option<StreamError>) -> BoxFuture<'static, ()> {
-        std::future::ready(()).boxed()
-    }
-}
-
-/// Everyone has an account.
-struct Everyone;
-
-#[async_trait]
-impl Accounts for Everyone {
-    async fn exists(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(true)
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
+pub use waxwing_core::testing::say;
+use waxwing_core::testing::{EVERYONE, Paper, assemble, bind};
 
 /// An archive in memory that can be told to misbehave.
 #[derive(Default)]
@@ -214,7 +136,7 @@ const BASE_PLAN: Plan = Plan {
     manifest: &BASE,
     start: |context: Context| {
         async move {
-            context.contracts().offer_accounts(Arc::new(Everyone));
+            context.contracts().offer_accounts(Arc::new(EVERYONE));
             context.contracts().offer_archive(shelf(context.domain().as_str()));
             context.contracts().offer_push(shelf(context.domain().as_str()));
             Ok(Arc::new(Base) as Arc<dyn Module>)
@@ -231,24 +153,13 @@ async fn house(host: &str, settings: &str) -> Arc<House> {
         "[storage]\nurl = '{url}'\n[modules.muc]\n{rooms}\nroom_messages = 'unlimited'\n\
          occupant_messages = 'unlimited'\noccupant_presences = 'unlimited'\n{settings}\n[[hosts]]\nname = '{host}'"
     );
-    let known = [KnownModule::from(&BASE), KnownModule::from(&crate::MANIFEST)];
-    let config = Config::from_text(&text, &known).unwrap();
-    House::assemble(Arc::new(config), &[BASE_PLAN, crate::PLAN]).await.unwrap()
+    assemble(&text, &[BASE_PLAN, crate::PLAN]).await.unwrap()
 }
 
-pub async fn session(house: &Arc<House>, name: &str) -> (Arc<Session>, Sent) {
-    let host = house.hosts()[0].clone();
-    let account = BareJid::new(&format!("{name}@{}", host.domain())).unwrap();
-    let sent = Sent::default();
-    let resource = ResourcePart::new("x").unwrap().into_owned();
-    let wire = Box::new(TestWire(sent.clone()));
-    let welcome = |_: &_| Bytes::from_static(b"<welcome/>");
-    let opened = host.open_session(&account, Some(resource), Circumstances::default(), wire, welcome).await;
-    (opened.unwrap(), sent)
-}
-
-pub async fn say(session: &Arc<Session>, xml: &str) {
-    depart(session, session.wire_number(), element(xml.to_owned()).unwrap()).await.unwrap();
+pub async fn session(house: &Arc<House>, name: &str) -> (Arc<Session>, Paper) {
+    let paper = Paper::default();
+    let jid = format!("{name}@{}/x", house.hosts()[0].domain());
+    (bind(house, &jid, &paper).await, paper)
 }
 
 /// A room of a host, with who is in it.
@@ -263,13 +174,13 @@ impl Scene {
         Scene { house, room: format!("coven@conference.{host}") }
     }
 
-    pub async fn enter(&self, name: &str) -> (Arc<Session>, Sent) {
+    pub async fn enter(&self, name: &str) -> (Arc<Session>, Paper) {
         let (session, sent) = session(&self.house, name).await;
         self.enter_again(&session, &sent, name).await;
         (session, sent)
     }
 
-    pub async fn enter_again(&self, session: &Arc<Session>, sent: &Sent, name: &str) {
+    pub async fn enter_again(&self, session: &Arc<Session>, sent: &Paper, name: &str) {
         say(
             session,
             &format!("<presence to='{}/{name}'><x xmlns='http://jabber.org/protocol/muc'/></presence>", self.room),
@@ -280,7 +191,7 @@ impl Scene {
     }
 
     /// A room that somebody has made.
-    pub async fn make(&self, name: &str) -> (Arc<Session>, Sent) {
+    pub async fn make(&self, name: &str) -> (Arc<Session>, Paper) {
         let (session, sent) = self.enter(name).await;
         say(&session, &self.owner("<x xmlns='jabber:x:data' type='submit'/>")).await;
         sent.wait_for("id='own' type='result'").await;

@@ -71,7 +71,7 @@ async fn all_hear_the_same_order_and_it_is_the_archives() {
     assert_eq!(archived.len(), 50);
     for (_, sent) in &clients {
         sent.wait_for(&format!("<body>{}</body>", archived[49])).await;
-        let text = sent.0.lock().clone();
+        let text = sent.text();
         let heard: Vec<&str> = text.split("<body>").skip(1).map(|rest| rest.split('<').next().unwrap()).collect();
         assert_eq!(heard, archived);
     }
@@ -366,7 +366,7 @@ async fn a_hundred_enter_at_once_and_everyone_sees_everyone() {
     // Each sees all that are in, all see each: the maker saw himself before.
     assert_eq!(total, 100 * 100 - 1);
     // A hundred who enter are not a hundred times a hundred writes.
-    let writes: usize = clients.iter().map(|(_, sent)| sent.1.load(Ordering::SeqCst)).sum();
+    let writes: usize = clients.iter().map(|(_, sent)| sent.flushes()).sum();
     assert!(writes < total / 10, "{total} presences in {writes} writes");
     let (late, to_late) = session(&scene.house, "late").await;
     say(&late, &format!("<presence to='{}/late'><x xmlns='http://jabber.org/protocol/muc'/></presence>", scene.room))

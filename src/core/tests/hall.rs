@@ -9,12 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
-use waxwing_core::address::{BareJid, NodeRef, ResourcePart};
+use waxwing_core::address::{BareJid, ResourcePart};
 use waxwing_core::answers::{Answer, Request, Topic};
 use waxwing_core::commands::{Command, Who};
 use waxwing_core::config::Config;
-use waxwing_core::contracts::{AccountError, Accounts, Contract};
-use waxwing_core::credentials::{Hash, ScramKeys};
+use waxwing_core::contracts::Contract;
 use waxwing_core::departure::depart;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::house::{AssembleError, House};
@@ -24,8 +23,8 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, Session};
 use waxwing_core::stages::{Pass, Stage, Standing};
 use waxwing_core::stanza::{Kind, element};
-use waxwing_core::storage::StorageError;
 use waxwing_core::stream_error::StreamError;
+use waxwing_core::testing::Inhabitants;
 use waxwing_core::wire::{Framing, Wire};
 
 /// What a client of the tests has been sent.
@@ -64,36 +63,8 @@ impl Wire for TestWire {
     }
 }
 
-/// Accounts of the tests: Romeo and Juliet exist.
-struct TestAccounts;
-
-#[async_trait]
-impl Accounts for TestAccounts {
-    async fn exists(&self, name: &NodeRef) -> Result<bool, StorageError> {
-        Ok(matches!(name.as_str(), "romeo" | "juliet"))
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<waxwing_core::address::NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
+/// Romeo and Juliet have accounts.
+const LOVERS: Inhabitants = Inhabitants(|name| matches!(name, "romeo" | "juliet"));
 
 /// What the modules of the tests have seen, in order; each test has its own by its host's name.
 static SEEN: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
@@ -187,7 +158,7 @@ const FIRST_PLAN: Plan = Plan {
     manifest: &FIRST,
     start: |context: Context| {
         async move {
-            context.contracts().offer_accounts(Arc::new(TestAccounts));
+            context.contracts().offer_accounts(Arc::new(LOVERS));
             context.serve("rooms")?;
             Ok(Arc::new(Witness { name: "first", host: context.domain().to_string() }) as Arc<dyn Module>)
         }

@@ -13,10 +13,9 @@ use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use waxwing_core::address::{BareJid, Jid, NodePart, NodeRef, ResourcePart};
+use waxwing_core::address::{BareJid, Jid, ResourcePart};
 use waxwing_core::config::{Config, KnownModule};
-use waxwing_core::contracts::{AccountError, Accounts, Blocking, Contact, Contacts, Contract, Subscription};
-use waxwing_core::credentials::{Hash, ScramKeys};
+use waxwing_core::contracts::{Blocking, Contact, Contacts, Contract, Subscription};
 use waxwing_core::departure::depart;
 use waxwing_core::events::Event;
 use waxwing_core::house::House;
@@ -25,6 +24,7 @@ use waxwing_core::session::{Circumstances, Session};
 use waxwing_core::stanza::element;
 use waxwing_core::storage::StorageError;
 use waxwing_core::stream_error::StreamError;
+use waxwing_core::testing::Inhabitants;
 use waxwing_core::wire::{Framing, Wire};
 
 /// What the world knows, by its host's name: tests run side by side.
@@ -56,35 +56,8 @@ impl Gate {
 
 impl Module for Tables {}
 
-struct Everyone;
-
-#[async_trait]
-impl Accounts for Everyone {
-    async fn exists(&self, name: &NodeRef) -> Result<bool, StorageError> {
-        Ok(name.as_str() != "nobody")
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
+/// Who has an account: everybody.
+const EVERYBODY: Inhabitants = Inhabitants(|name| name != "nobody");
 
 #[async_trait]
 impl Contacts for Tables {
@@ -123,7 +96,7 @@ const TABLES_PLAN: Plan = Plan {
         async move {
             let tables = TABLES.lock().as_ref().and_then(|all| all.get(context.domain().as_str()).cloned());
             let tables = tables.expect("the world of this host is made before");
-            context.contracts().offer_accounts(Arc::new(Everyone));
+            context.contracts().offer_accounts(Arc::new(EVERYBODY));
             context.contracts().offer_contacts(tables.clone());
             context.contracts().offer_blocking(tables.clone());
             Ok(tables as Arc<dyn Module>)

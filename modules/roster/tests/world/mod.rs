@@ -10,10 +10,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
-use waxwing_core::address::{BareJid, NodePart, NodeRef, ResourcePart};
+use waxwing_core::address::{BareJid, NodeRef, ResourcePart};
 use waxwing_core::config::{Config, KnownModule};
-use waxwing_core::contracts::{AccountError, Accounts, Contacts, Contract};
-use waxwing_core::credentials::{Hash, ScramKeys};
+use waxwing_core::contracts::{Contacts, Contract};
 use waxwing_core::departure::depart;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::house::House;
@@ -23,39 +22,12 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, Session};
 use waxwing_core::stages::{Pass, Stage, Standing};
 use waxwing_core::stanza::{PresenceType, Stanza, StanzaType, element};
-use waxwing_core::storage::StorageError;
 use waxwing_core::stream_error::StreamError;
+use waxwing_core::testing::Inhabitants;
 use waxwing_core::wire::{Framing, Wire};
 
-struct Everyone;
-
-#[async_trait]
-impl Accounts for Everyone {
-    async fn exists(&self, name: &NodeRef) -> Result<bool, StorageError> {
-        Ok(name.as_str() != "nobody")
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
+/// Who has an account: everybody.
+const EVERYBODY: Inhabitants = Inhabitants(|name| name != "nobody");
 
 /// Makes clients available, and notes what the roster tells about who may see whom.
 struct Neighbour {
@@ -103,7 +75,7 @@ const NEIGHBOUR_PLAN: Plan = Plan {
     manifest: &NEIGHBOUR,
     start: |context: Context| {
         async move {
-            context.contracts().offer_accounts(Arc::new(Everyone));
+            context.contracts().offer_accounts(Arc::new(EVERYBODY));
             Ok(Arc::new(Neighbour { context }) as Arc<dyn Module>)
         }
         .boxed()

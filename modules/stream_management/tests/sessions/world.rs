@@ -2,20 +2,16 @@
 //! wants.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::task::{Context as TaskContext, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::FutureExt;
 use parking_lot::Mutex;
-use waxwing_core::address::{BareJid, NodePart, NodeRef, ResourcePart};
-use waxwing_core::config::{Config, KnownModule};
-use waxwing_core::contracts::{AccountError, Accounts, Contract};
-use waxwing_core::credentials::{Hash, ScramKeys};
+use waxwing_core::address::BareJid;
+use waxwing_core::contracts::Contract;
 use waxwing_core::departure::depart;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::house::House;
@@ -23,13 +19,13 @@ use waxwing_core::module::{Context, Manifest, Module, Plan};
 use waxwing_core::notes::Note;
 use waxwing_core::parcel::Parcel;
 use waxwing_core::refusal::Refusal;
-use waxwing_core::session::{Circumstances, Session};
+use waxwing_core::session::Session;
 use waxwing_core::stages::{Pass, Stage, Standing};
 use waxwing_core::stanza::{Kind, PresenceType, StanzaType, element};
+use waxwing_core::storage::Engine;
 use waxwing_core::storage::testing::{Guard, fresh_settings};
-use waxwing_core::storage::{Engine, StorageError};
 use waxwing_core::stream_error::StreamError;
-use waxwing_core::wire::{Framing, Wire};
+use waxwing_core::testing::{EVERYONE, Paper, assemble, bind};
 use waxwing_core::xml::Element;
 
 /// What was kept elsewhere and which sessions have ended, by host: tests run side by side.
@@ -39,39 +35,11 @@ fn write_down(host: &str, what: String) {
     DIARY.lock().get_or_insert_default().entry(host.to_owned()).or_default().push(what);
 }
 
-/// Everyone has an account, and what nobody takes is written down. Presence without an address is a session's own.
-struct Everyone(String);
+/// What nobody takes is written down. Presence without an address is a session's own.
+struct Witness(String);
 
 #[async_trait]
-impl Accounts for Everyone {
-    async fn exists(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(true)
-    }
-    async fn scram_keys(&self, _: &NodeRef, _: Hash) -> Result<Option<ScramKeys>, StorageError> {
-        Ok(None)
-    }
-    async fn check_password(&self, _: &NodeRef, _: &str) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn is_disabled(&self, _: &NodeRef) -> Result<bool, StorageError> {
-        Ok(false)
-    }
-    async fn create(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::Exists)
-    }
-    async fn set_password(&self, _: &NodeRef, _: &str) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn remove(&self, _: &NodeRef) -> Result<(), AccountError> {
-        Err(AccountError::NotFound)
-    }
-    async fn list(&self, _: Option<&NodeRef>, _: u32) -> Result<Vec<NodePart>, StorageError> {
-        Ok(Vec::new())
-    }
-}
-
-#[async_trait]
-impl Module for Everyone {
+impl Module for Witness {
     async fn pass(&self, stage: Stage, parcel: &mut Parcel) -> Result<Pass, Refusal> {
         match (stage, parcel.stanza.what) {
             (Stage::Rescue, _) => {
@@ -100,21 +68,20 @@ impl Module for Everyone {
     }
 }
 
-static EVERYONE: Manifest = Manifest {
-    name: "everyone",
+static WITNESS: Manifest = Manifest {
+    name: "witness",
     offers: &[Contract::Accounts],
     stages: &[Standing::messages(Stage::Rescue), Standing { stage: Stage::SettleSent, kinds: &[Kind::Presence] }],
     hears: &[Happening::SessionEnded, Happening::SessionResumed],
     ..Manifest::EMPTY
 };
 
-const EVERYONE_PLAN: Plan = Plan {
-    manifest: &EVERYONE,
+const WITNESS_PLAN: Plan = Plan {
+    manifest: &WITNESS,
     start: |context: Context| {
         async move {
-            let everyone = Arc::new(Everyone(context.domain().to_string()));
-            context.contracts().offer_accounts(everyone.clone());
-            Ok(everyone as Arc<dyn Module>)
+            context.contracts().offer_accounts(Arc::new(EVERYONE));
+            Ok(Arc::new(Witness(context.domain().to_string())) as Arc<dyn Module>)
         }
         .boxed()
     },
@@ -176,13 +143,8 @@ impl World {
     /// A client that has bound.
     pub async fn bind(&self, name: &str, resource: &str) -> Client {
         let line = Line::default();
-        let resource = ResourcePart::new(resource).unwrap().into_owned();
-        let wire = Box::new(LineWire(line.clone()));
-        let host = self.house.hosts()[0].clone();
-        let account = self.account(name);
-        let opened =
-            host.open_session(&account, Some(resource), Circumstances::default(), wire, |_| Bytes::new()).await;
-        let Ok(session) = opened else { panic!("{name} is not let in") };
+        let jid = format!("{name}@{}/{resource}", self.host);
+        let session = bind(&self.house, &jid, &line.paper).await;
         let number = session.wire_number();
         Client { session, number, line, id: String::new(), received: 0, got: Vec::new(), unread: VecDeque::new() }
     }
@@ -209,7 +171,7 @@ impl World {
         let resumed = resumption.resume(&self.account(name), &request).await.map_err(answer)?;
         let line = Line::default();
         let number = resumed.wire_number;
-        let session = host.resume_session(resumed, Box::new(LineWire(line.clone()))).await.map_err(answer)?;
+        let session = host.resume_session(resumed, line.paper.wire()).await.map_err(answer)?;
         Ok((session, number, line))
     }
 
@@ -252,26 +214,18 @@ impl World {
 }
 
 async fn start(database: &Guard, host: &str, settings: &str) -> Arc<House> {
-    let known = [KnownModule::from(waxwing_stream_management::PLAN.manifest)];
     let url = &database.settings.url;
     let text = format!("[storage]\nurl = '{url}'\n[[hosts]]\nname = '{host}'\n{settings}");
-    let config = Config::from_text(&text, &known).unwrap_or_else(|errors| panic!("{errors:?}"));
-    let plans = [EVERYONE_PLAN, waxwing_stream_management::PLAN];
-    let house = House::assemble(Arc::new(config), &plans).await.expect("the house stands");
+    let house = assemble(&text, &[WITNESS_PLAN, waxwing_stream_management::PLAN]).await.expect("the house stands");
     house.open().await;
     house
 }
 
-/// What one connection of a client has been sent.
+/// What one connection of a client has been sent, element by element. A copy has taken what this one has.
 #[derive(Clone, Default, Debug)]
-pub struct Line(Arc<Inner>);
-
-#[derive(Default, Debug)]
-struct Inner {
-    sent: Mutex<Vec<String>>,
-    taken: AtomicU32,
-    stuck: AtomicBool,
-    waker: Mutex<Option<Waker>>,
+pub struct Line {
+    paper: Paper,
+    taken: Arc<AtomicUsize>,
 }
 
 impl Line {
@@ -288,43 +242,14 @@ impl Line {
 
     /// The next element, if it is there.
     pub fn try_next(&self) -> Option<String> {
-        let sent = self.0.sent.lock();
-        let element = sent.get(self.0.taken.load(Ordering::Relaxed) as usize).cloned();
-        self.0.taken.fetch_add(u32::from(element.is_some()), Ordering::Relaxed);
+        let element = self.paper.writes_from(self.taken.load(Ordering::Relaxed)).into_iter().next();
+        self.taken.fetch_add(usize::from(element.is_some()), Ordering::Relaxed);
         element
     }
 
     /// Nothing that is written leaves any more.
     pub fn sticks(&self) {
-        self.0.stuck.store(true, Ordering::Relaxed);
-    }
-}
-
-struct LineWire(Line);
-
-impl Wire for LineWire {
-    fn framing(&self) -> Framing {
-        Framing::Stream
-    }
-    fn write(&mut self, elements: &[u8]) {
-        if !elements.is_empty() {
-            self.0.0.sent.lock().push(String::from_utf8(elements.to_vec()).unwrap());
-        }
-    }
-    fn poll_flush(&mut self, context: &mut TaskContext<'_>) -> Poll<io::Result<()>> {
-        if self.0.0.stuck.load(Ordering::Relaxed) {
-            *self.0.0.waker.lock() = Some(context.waker().clone());
-            return Poll::Pending;
-        }
-        Poll::Ready(Ok(()))
-    }
-    fn close(self: Box<Self>, last_words: Option<StreamError>) -> BoxFuture<'static, ()> {
-        let words = last_words.map(|error| {
-            let more = error.application.map(|(name, _)| format!(" {name}")).unwrap_or_default();
-            format!(" {}{more}", error.condition.name())
-        });
-        self.0.0.sent.lock().push(format!("closed{}", words.unwrap_or_default()));
-        std::future::ready(()).boxed()
+        self.paper.stick();
     }
 }
 
