@@ -30,6 +30,8 @@ pub struct Shelf {
     pub breaks: AtomicBool,
     /// How long it takes for a message, in milliseconds; the first of two may take longer than the second.
     pub delay: AtomicUsize,
+    /// For how long messages were to be kept, each time somebody said.
+    pub kept_for: Mutex<Vec<Option<Duration>>>,
     /// Whose devices were called, and how.
     pub called: Mutex<Vec<String>>,
 }
@@ -105,7 +107,8 @@ impl Archive for Shelf {
         }).collect();
         Ok(Found { results, reach_the_end: true, answer: element("<fin xmlns='urn:xmpp:mam:2' complete='true'/>")? })
     }
-    async fn keep_for(&self, _: &BareJid, _: Option<Duration>) -> Result<(), StorageError> {
+    async fn keep_for(&self, _: &BareJid, duration: Option<Duration>) -> Result<(), StorageError> {
+        self.kept_for.lock().push(duration);
         Ok(())
     }
     async fn remove(&self, owner: &BareJid) -> Result<(), StorageError> {

@@ -2,6 +2,7 @@
 
 mod activity;
 mod calling;
+mod closing;
 mod house;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use waxwing_core::address::{BareJid, DomainPart};
 use waxwing_core::events::Event as HouseEvent;
 use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::stanza::{Stanza, element};
+use waxwing_core::testing::Paper;
 
 #[tokio::test]
 async fn what_is_said_is_archived_and_then_heard_by_all() {
@@ -215,6 +217,24 @@ async fn a_destroyed_room_is_not_taken_over() {
 }
 
 #[tokio::test]
+async fn each_room_says_for_how_long_its_messages_are_kept() {
+    let host = "days.test";
+    let scene = Scene::new(host, "").await;
+    let (anna, to_anna) = scene.make("anna").await;
+    for days in ["7", "7", "0"] {
+        let field = |name: &str, value: &str| format!("<field var='{name}'><value>{value}</value></field>");
+        let fields = field("FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig")
+            + &field("waxwing#roomconfig_archive_days", days);
+        say(&anna, &scene.owner(&format!("<x xmlns='jabber:x:data' type='submit'>{fields}</x>"))).await;
+        to_anna.wait_for("id='own' type='result'").await;
+        to_anna.forget();
+    }
+    let week = Duration::from_secs(7 * 86_400);
+    assert_eq!(*shelf(host).kept_for.lock(), [None, Some(week), None], "only what changes is told to the archive");
+    scene.close().await;
+}
+
+#[tokio::test]
 async fn a_temporary_room_leaves_nothing_behind() {
     let scene = Scene::new("passing.test", "new_rooms = 'temporary'").await;
     let (anna, to_anna) = scene.make("anna").await;
@@ -376,6 +396,10 @@ async fn a_hundred_enter_at_once_and_everyone_sees_everyone() {
     for (_, sent) in &clients {
         sent.wait_for("<body>hello</body>").await;
     }
+    // At a stop each is told that he is out, and not of everyone else that he is.
     let Ok(scene) = Arc::try_unwrap(scene) else { panic!("somebody still enters") };
     scene.close().await;
+    for (_, sent) in &clients {
+        assert_eq!((sent.count("<status code='332'/>"), sent.count("type='unavailable'")), (1, 1));
+    }
 }
