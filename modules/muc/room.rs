@@ -179,7 +179,9 @@ impl Room {
         let (Some(from), Some(to)) = (stanza.from.clone(), stanza.to.clone()) else {
             return Err(Refusal::bad_request());
         };
-        if let Some(device) = self.device_mut(&from) {
+        // An error may be the word of somebody on the way, and what answers a ping is looked at as its answer.
+        let is_his_own = !stanza.is_error() && stanza.what != StanzaType::Iq(IqType::Result);
+        if is_his_own && let Some(device) = self.device_mut(&from) {
             device.pulse.heard(now.instant);
         }
         let nick = to.resource();

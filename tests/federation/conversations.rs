@@ -159,35 +159,3 @@ fn push(contact: &str, state: &str) -> String {
         "<iq type='set' id='{{any}}' {{…}}><query xmlns='jabber:iq:roster' {{…}}><item jid='{contact}' {state} {{…}}>{{…}}</item></query></iq>"
     )
 }
-
-#[tokio::test]
-async fn people_of_another_server_are_in_a_room() {
-    let world = World::new(Setup::default()).await;
-    let (mut romeo, mut juliet) = world.lovers().await;
-    let room = "hall@conference.capulet.lit";
-    juliet.send(format!("<presence to='{room}/Juliet'><x xmlns='http://jabber.org/protocol/muc'/></presence>")).await;
-    juliet.expect(format!("<presence from='{room}/Juliet' {{…}}>{{…}}</presence>")).await;
-    juliet.expect(format!("<message from='{room}' type='groupchat' {{…}}><subject/>{{…}}</message>")).await;
-    juliet
-        .send(format!(
-            "<iq type='set' to='{room}' id='o'><query xmlns='http://jabber.org/protocol/muc#owner'>\
-             <x xmlns='jabber:x:data' type='submit'><field var='FORM_TYPE'>\
-             <value>http://jabber.org/protocol/muc#roomconfig</value></field>\
-             <field var='muc#roomconfig_membersonly'><value>0</value></field></x></query></iq>"
-        ))
-        .await;
-    juliet.expect("<iq type='result' id='o' {…}>{…}</iq>").await;
-    romeo.send(format!("<presence to='{room}/Romeo'><x xmlns='http://jabber.org/protocol/muc'/></presence>")).await;
-    romeo.expect(format!("<presence from='{room}/Juliet' {{…}}>{{…}}</presence>")).await;
-    romeo.expect(format!("<presence from='{room}/Romeo' {{…}}>{{…}}</presence>")).await;
-    romeo.expect(format!("<message from='{room}' type='groupchat' {{…}}>{{…}}</message>")).await;
-    juliet.expect(format!("<presence from='{room}/Romeo' {{…}}>{{…}}</presence>")).await;
-    romeo.send(format!("<message to='{room}' type='groupchat' id='g'><body>But soft</body></message>")).await;
-    for client in [&mut juliet, &mut romeo] {
-        client
-            .expect(format!("<message from='{room}/Romeo' type='groupchat' {{…}}><body>But soft</body>{{…}}</message>"))
-            .await;
-    }
-    romeo.send(format!("<presence to='{room}/Romeo' type='unavailable'/>")).await;
-    juliet.expect(format!("<presence from='{room}/Romeo' type='unavailable' {{…}}>{{…}}</presence>")).await;
-}

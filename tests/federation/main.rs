@@ -13,6 +13,7 @@ mod conversations;
 mod dane;
 mod peer;
 mod proofs;
+mod rooms;
 mod rules;
 mod unreachable;
 mod world;

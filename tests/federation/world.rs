@@ -21,7 +21,7 @@ pub struct Setup {
     pub bidirectional: bool,
     /// No certificate is good, and each is the other's exception.
     pub dialback: bool,
-    /// What both have in `[modules.federation]` besides.
+    /// What both have in `[modules.federation]` besides, and behind it.
     pub more: &'static str,
 }
 
@@ -132,10 +132,11 @@ async fn side(
     let certificates = tempfile::tempdir().expect("a folder");
     let signed = if setup.dialback { Signed::by_itself(domain) } else { authority.sign(domain) };
     signed.write(certificates.path(), domain);
-    let mut more = format!("{}\nbidirectional = {}\n", setup.more, setup.bidirectional);
+    let mut more = format!("bidirectional = {}\n", setup.bidirectional);
     if setup.dialback {
         more += &format!("dialback_without_certificate = [\"{other}\", \"conference.{other}\"]\n");
     }
+    more += setup.more;
     let text = federating(&authority.file(), certificates.path(), addresses, &more);
     let server = TestServer::start(common::options().hosts(&[domain]).toml(text)).await;
     trust(&server, certificates.path(), authority);

@@ -28,6 +28,34 @@ async fn ask(client: &mut RawClient) -> Vec<Element> {
     }
 }
 
+/// The bodies of all that is in the archive of the room, read page by page.
+pub async fn read_all(client: &mut RawClient) -> Vec<String> {
+    let (mut bodies, mut after) = (Vec::new(), String::new());
+    loop {
+        client
+            .send(format!(
+                "<iq type='set' id='q' to='{{room}}'><query xmlns='urn:xmpp:mam:2'><set xmlns='http://jabber.org/protocol/rsm'>\
+                 <max>50</max>{after}</set></query></iq>"
+            ))
+            .await;
+        let fin = loop {
+            let stanza = client.receive().await;
+            match stanza.child_in("urn:xmpp:mam:2", "result") {
+                Some(result) => bodies.extend(stored(result).text_of("body")),
+                None if stanza.name == "iq" => break stanza,
+                None => {}
+            }
+        };
+        let fin = fin.child_in("urn:xmpp:mam:2", "fin").unwrap_or_else(|| panic!("{fin}"));
+        if fin.attribute("complete") == Some("true") {
+            return bodies;
+        }
+        let last = fin.child_in("http://jabber.org/protocol/rsm", "set").and_then(|set| set.text_of("last"));
+        let last = last.expect("where the page ends");
+        after = format!("<after>{last}</after>");
+    }
+}
+
 fn stored(result: &Element) -> &Element {
     let forwarded = result.child_in("urn:xmpp:forward:0", "forwarded").expect("what is forwarded");
     forwarded.child_in("jabber:client", "message").expect("a message")

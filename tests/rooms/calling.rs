@@ -81,3 +81,40 @@ async fn in_a_channel_for_everybody_a_mention_calls() {
     talk(&mut anna, "Benvolio: where are you?").await;
     assert_eq!(called(&mut app).await, "ben");
 }
+
+/// In a private group everything calls, unless a member wants to be called for what is said to him only (XEP-0492).
+#[tokio::test]
+async fn who_wants_mentions_only_is_called_for_mentions_only() {
+    let scene = SERVER.scene().await;
+    let room = name_room(&scene);
+    let mut app = scene.session("app/push").await;
+    let mut ben = scene.session("ben/desk").await;
+    ben.send(format!(
+        "<iq type='set' id='b'><pubsub xmlns='http://jabber.org/protocol/pubsub'><publish node='urn:xmpp:bookmarks:1'>\
+         <item id='{room}'><conference xmlns='urn:xmpp:bookmarks:1'><nick>benvolio</nick><extensions>\
+         <notify xmlns='urn:xmpp:notification-settings:1'><on-mention/></notify></extensions></conference></item></publish>\
+         </pubsub></iq>"
+    ))
+    .await;
+    ben.expect("<iq type='result' id='b' {…}>{…}</iq>").await;
+    ben.send("</stream:stream>").await;
+    ben.expect_end().await;
+    for who in ["ben", "carl"] {
+        away(&scene, who).await;
+    }
+    let mut anna = scene.session("anna/x").await;
+    make(&mut anna, "anna", &[("muc#roomconfig_membersonly", "0"), ("muc#roomconfig_roomsecret", "sesame")]).await;
+    let members = "<item affiliation='member' jid='{ben}' nick='benvolio'/><item affiliation='member' jid='{carl}'/>";
+    anna.send(format!("<iq type='set' id='s' to='{{room}}'><query xmlns='{MUC}#admin'>{members}</query></iq>")).await;
+    answered(&mut anna).await;
+    talk(&mut anna, "supper is ready").await;
+    assert_eq!(called(&mut app).await, "carl");
+    app.expect_silence(std::time::Duration::from_millis(300)).await;
+    talk(&mut anna, "benvolio, it gets cold").await;
+    let mut both = [called(&mut app).await, called(&mut app).await];
+    both.sort();
+    assert_eq!(both, ["ben", "carl"]);
+    // What he was called for is there when he comes, and so is the rest.
+    let mut ben = scene.session("ben/phone").await;
+    assert_eq!(crate::archive::read_all(&mut ben).await, ["supper is ready", "benvolio, it gets cold"]);
+}

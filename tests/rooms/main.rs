@@ -2,9 +2,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "each test binary uses its part")]
+#[path = "../security/program.rs"]
+mod program;
 
 mod archive;
 mod calling;
+mod crashes;
 mod entering;
 mod restarts;
 mod security;

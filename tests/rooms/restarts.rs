@@ -3,7 +3,7 @@
 use waxwing_testkit::{RawClient, Scene, TestServer};
 
 use crate::common::options;
-use crate::{MUC, enter, make, name_room, next_message, talk};
+use crate::{CHANNEL, MUC, enter, make, name_room, next_message, talk};
 
 /// A private group of anna and ben, who has a name reserved; carl is shut out.
 async fn group(scene: &Scene) -> RawClient {
@@ -77,4 +77,47 @@ async fn what_was_heard_before_a_crash_is_there_after_it() {
     server.crash();
     server.start_again().await.expect("it starts");
     all_is_there(&scene, &occupant).await;
+}
+
+/// The status codes of the next presence from this occupant, who is gone.
+async fn gone(client: &mut RawClient, occupant: &str) -> Vec<u16> {
+    loop {
+        let stanza = client.receive().await;
+        if stanza.attribute("from") == Some(occupant) && stanza.attribute("type") == Some("unavailable") {
+            let user =
+                stanza.child_in("http://jabber.org/protocol/muc#user", "x").unwrap_or_else(|| panic!("{stanza}"));
+            let codes = user.elements().filter(|element| element.name == "status");
+            return codes.filter_map(|status| status.attribute("code")?.parse().ok()).collect();
+        }
+    }
+}
+
+/// XEP-0045 §11.2 for who must log in anew; §11.1 and XEP-0410 for who goes on with his session, and is told when he is back.
+#[tokio::test]
+async fn f18_everybody_learns_that_he_has_to_come_back_into_the_room() {
+    let server = TestServer::start(options()).await;
+    let scene = server.scene();
+    name_room(&scene);
+    let mut anna = scene.session("anna/x").await;
+    make(&mut anna, "anna", CHANNEL).await;
+    let mut ben = scene.session("ben/x").await;
+    ben.send("<enable xmlns='urn:xmpp:sm:3' resume='true'/>").await;
+    ben.expect("<enabled xmlns='urn:xmpp:sm:3' id='{capture:session}' resume='true' max='{any}'/>").await;
+    let received = enter(&mut ben, "ben").await.len();
+    anna.receive().await;
+    server.stop().await;
+    let room = scene.jid("room");
+    assert_eq!(gone(&mut anna, &format!("{room}/anna")).await, [110, 332]);
+    anna.expect_stream_error("system-shutdown").await;
+    ben.expect_stream_error("system-shutdown").await;
+    server.start_again().await.expect("it starts");
+    let session = ben.captured("session");
+    let mut ben = scene.logged_in("ben").await;
+    ben.send(format!("<resume xmlns='urn:xmpp:sm:3' previd='{session}' h='{received}'/>")).await;
+    ben.expect("<resumed xmlns='urn:xmpp:sm:3' {…}/>").await;
+    assert_eq!(gone(&mut ben, &format!("{room}/ben")).await, [110, 307, 333]);
+    ben.send("<iq type='get' id='p' to='{room}/ben'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    ben.expect("<iq {…} id='p' type='error'>{error:modify:not-acceptable}</iq>").await;
+    let came = enter(&mut ben, "ben").await;
+    assert_eq!(came.iter().filter(|stanza| stanza.name == "presence").count(), 1, "nobody else is there: {came:?}");
 }

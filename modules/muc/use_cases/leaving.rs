@@ -95,6 +95,37 @@ fn example_207_the_service_is_shut_down() {
     assert_eq!(heard.one(HAG), presence("thirdwitch", HAG, "unavailable", &item(HAG), &status(&[110, 332])));
 }
 
+/// What comes back for a ping is no sign of life: it is the word of who could not deliver it.
+#[test]
+fn a_device_is_gone_when_its_ping_comes_back() {
+    let ping = |cave: &mut Cave| {
+        cave.later(600);
+        let asked = cave.event(Event::Time).unwrap().0.into_iter().find(|stanza| stanza.to == Some(jid(BARD)));
+        asked.and_then(|asked| asked.id).expect("he is asked")
+    };
+    let answer = |cave: &mut Cave, id: &str, condition: &str| {
+        let error = format!("<error type='cancel'><{condition} xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>");
+        cave.hear(&format!("<iq from='{BARD}' to='{COVEN}' id='{id}' type='error'>{error}</iq>"))
+    };
+    for condition in ["remote-server-not-found", "remote-server-timeout", "item-not-found"] {
+        let mut cave = Cave::full();
+        cave.join(BARD, "bard");
+        let id = ping(&mut cave);
+        assert!(answer(&mut cave, "another", condition).is_nothing(), "nobody has asked that");
+        let heard = answer(&mut cave, &id, condition);
+        assert!(heard.one(CRONE).contains("/bard'") && heard.one(CRONE).contains("code='333'"), "{condition}");
+    }
+    // A client that does not know pings is there; one that knew them is not, when its server speaks for it.
+    let mut cave = Cave::full();
+    cave.join(BARD, "bard");
+    let id = ping(&mut cave);
+    assert!(answer(&mut cave, &id, "service-unavailable").is_nothing());
+    let id = ping(&mut cave);
+    cave.hear(&format!("<iq from='{BARD}' to='{COVEN}' id='{id}' type='result'/>"));
+    let id = ping(&mut cave);
+    assert!(answer(&mut cave, &id, "service-unavailable").one(CRONE).contains("code='333'"));
+}
+
 #[test]
 fn devices_of_other_servers_are_asked_and_removed_when_they_do_not_answer() {
     let mut cave = Cave::full();
