@@ -211,8 +211,10 @@ impl Picture {
         }
     }
 
+    /// The greatest role of a person, who may be there under several nicknames.
     fn role(&self, device: &str) -> Role {
-        self.devices.get(device).map_or(Role::None, |(.., role)| *role)
+        let of_him = self.devices.iter().filter(|(known, _)| bare(known) == bare(device));
+        of_him.map(|(_, (.., role))| *role).max().unwrap_or(Role::None)
     }
 }
 
