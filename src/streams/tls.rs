@@ -1,6 +1,7 @@
 //! The transport under a stream: a TCP socket, plain or under TLS (RFC 6120 §5, RFC 9325), that holds no buffer
 //! while it is idle.
 
+mod any_certificate;
 mod channel;
 mod configuration;
 mod exporter;
@@ -15,6 +16,7 @@ use std::sync::{Arc, LazyLock};
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, ProtocolVersion};
 
+pub use any_certificate::AnyCertificate;
 pub use configuration::{TlsConfiguration, TlsOptions};
 pub use transport::Transport;
 

@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::Resumption;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme, SupportedProtocolVersion};
+use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion};
 use rustls_pki_types::pem::PemObject;
-use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use waxwing_streams::tls::AnyCertificate;
 
 /// How a client does TLS. The default is what a good client does: TLS 1.3 or 1.2, the certificate is checked against
 /// what the server shows to the world, ALPN `xmpp-client` on direct TLS.
@@ -73,10 +73,9 @@ impl TlsChoice {
     pub fn configuration(&self, trusted: &Path, direct: bool) -> anyhow::Result<ClientConfig> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let versions = self.only.map_or(rustls::ALL_VERSIONS.to_vec(), |only| vec![only]);
-        let builder = ClientConfig::builder_with_provider(provider.clone()).with_protocol_versions(&versions)?;
+        let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&versions)?;
         let mut config = if self.unchecked {
-            let verifier = Arc::new(Unchecked(provider));
-            builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth()
+            builder.dangerous().with_custom_certificate_verifier(AnyCertificate::new()).with_no_client_auth()
         } else {
             builder.with_root_certificates(roots(trusted)?).with_no_client_auth()
         };
@@ -156,43 +155,4 @@ fn roots(folder: &Path) -> anyhow::Result<RootCertStore> {
         }
     }
     Ok(roots)
-}
-
-/// Takes any certificate, but checks that the server has its key.
-#[derive(Debug)]
-struct Unchecked(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Unchecked {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -16,7 +16,7 @@ use waxwing_core::xml::{Element, Header, Token, Writer};
 use super::dialback::{self, Says, Word};
 use super::dialing::{Failure, condition_of, is_stream_error, keep_alive};
 use super::greeting::{self, Offer};
-use super::identity::{JudgedLater, Untrusted};
+use super::identity::Untrusted;
 use super::link::{Link, Pair};
 use super::management::{self, Managed};
 use super::receiving::{Guest, Proved, receive};
@@ -27,7 +27,7 @@ use crate::connection::{Connection, Over};
 use crate::gate::Admission;
 use crate::header;
 use crate::sasl::encoding::{decode_initial, decode_response};
-use crate::tls::{TlsConfiguration, TlsError, TlsOptions, Transport};
+use crate::tls::{AnyCertificate, TlsConfiguration, TlsError, TlsOptions, Transport};
 
 /// What all streams of other servers share.
 pub(crate) struct Reception {
@@ -45,7 +45,7 @@ impl Reception {
         let options = |alpn: &[&[u8]]| TlsOptions {
             alpn: alpn.iter().map(|name| name.to_vec()).collect(),
             tls13_only: house.config().tls.tls13_only,
-            client_certificates: Some(JudgedLater::new()),
+            client_certificates: Some(AnyCertificate::new()),
         };
         Ok(Arc::new(Reception {
             house: house.clone(),

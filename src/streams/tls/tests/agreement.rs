@@ -1,10 +1,8 @@
 //! What both sides come to in a handshake: versions, names, certificates, bindings, tickets.
 
 use aws_lc_rs::digest;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{DigitallySignedStruct, SignatureScheme};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 
 use super::*;
 
@@ -111,53 +109,12 @@ async fn tls_1_2_can_be_refused() {
     secured(&configuration, &Arc::new(house.client(&TLS13)), "capulet.lit").await;
 }
 
-/// Takes any certificate: a client without SNI has no name to check.
-#[derive(Debug)]
-struct TakesAny;
-
-impl ServerCertVerifier for TakesAny {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &provider().signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        provider().signature_verification_algorithms.supported_schemes()
-    }
-}
-
 #[tokio::test]
 async fn without_sni_the_streams_to_decides() {
     let house = House::new();
     let configuration = house.configuration(TlsOptions::default());
     let mut client = house.client(&TLS13);
-    client.dangerous().set_certificate_verifier(Arc::new(TakesAny));
+    client.dangerous().set_certificate_verifier(AnyCertificate::new());
     let connector = TlsConnector::from(Arc::new(client));
     for (to, file) in
         [(Some("montague.lit"), "montague.lit.crt"), (Some("verona.lit"), "capulet.lit.crt"), (None, "capulet.lit.crt")]
