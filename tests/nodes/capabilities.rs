@@ -5,7 +5,7 @@ use std::time::Duration;
 use waxwing_testkit::{RawClient, Scene};
 
 use crate::common::SERVER;
-use crate::{DISCO, answer_questions, events, features, presence, question};
+use crate::{DISCO, answer_questions, events, features, presence, question, tell};
 
 /// Takes the question for a client's features.
 async fn asked(client: &mut RawClient) -> (String, String) {
@@ -30,9 +30,7 @@ async fn s22_a_kind_of_client_is_asked_once() {
     juliet.send(presence(&version)).await;
     let (id, from) = asked(&mut juliet).await;
     assert_eq!(from, scene.jid("juliet"));
-    juliet
-        .send(format!("<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{information}</query></iq>"))
-        .await;
+    tell(&mut juliet, &(id, from), &information).await;
     let mut romeo = scene.session("romeo/orchard").await;
     juliet.drain().await;
     romeo.send(presence(&version)).await;
@@ -51,21 +49,24 @@ async fn s22_an_answer_that_does_not_fit_its_hash_is_nobody_elses() {
     // Mallory says that he is of Juliet's kind, and that it wants to hear of something else.
     let mut mallory = scene.session("mallory/x").await;
     mallory.send(presence(&version)).await;
-    let (id, from) = asked(&mut mallory).await;
+    let question = asked(&mut mallory).await;
     let (forged, _) = features(&["other"]);
-    mallory.send(format!("<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{forged}</query></iq>")).await;
+    tell(&mut mallory, &question, &forged).await;
     mallory.drain().await;
     // She is asked herself, and what she says counts.
     let mut juliet = scene.session("juliet/balcony").await;
     juliet.send(presence(&version)).await;
-    let (id, from) = asked(&mut juliet).await;
-    juliet
-        .send(format!("<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{information}</query></iq>"))
-        .await;
+    let question = asked(&mut juliet).await;
+    tell(&mut juliet, &question, &information).await;
+    hears_herself(&mut juliet).await;
+}
+
+/// Juliet's features are known now: what she publishes comes back to her.
+async fn hears_herself(juliet: &mut RawClient) {
     juliet.drain().await;
     tokio::time::sleep(Duration::from_millis(50)).await;
     juliet.send(crate::publication("n", "1", "x", &[])).await;
-    assert_eq!(wait_for_event(&mut juliet).await, "juliet items n item:1:x");
+    assert_eq!(wait_for_event(juliet).await, "juliet items n item:1:x");
 }
 
 async fn wait_for_event(client: &mut RawClient) -> String {
@@ -107,13 +108,8 @@ async fn s17_an_answer_counts_only_from_whom_was_asked() {
         mallory.send(format!("<iq type='error' id='{id}' to='{from}'/>")).await;
     }
     mallory.drain().await;
-    juliet
-        .send(format!("<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{information}</query></iq>"))
-        .await;
-    juliet.drain().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    juliet.send(crate::publication("n", "1", "x", &[])).await;
-    assert_eq!(wait_for_event(&mut juliet).await, "juliet items n item:1:x");
+    tell(&mut juliet, &(id, from), &information).await;
+    hears_herself(&mut juliet).await;
 }
 
 #[tokio::test]
@@ -127,13 +123,8 @@ async fn a_client_that_does_not_answer_hears_nothing_and_harms_nobody() {
     let mut juliet = scene.session("juliet/balcony").await;
     juliet.set_patience(Duration::from_secs(10));
     juliet.send(presence(&version)).await;
-    let (id, from) = asked(&mut juliet).await;
-    juliet
-        .send(format!("<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{information}</query></iq>"))
-        .await;
-    juliet.drain().await;
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    juliet.send(crate::publication("n", "1", "x", &[])).await;
-    assert_eq!(wait_for_event(&mut juliet).await, "juliet items n item:1:x");
+    let question = asked(&mut juliet).await;
+    tell(&mut juliet, &question, &information).await;
+    hears_herself(&mut juliet).await;
     silent.drain().await;
 }

@@ -116,6 +116,13 @@ fn presence(version: &str) -> String {
     )
 }
 
+/// Answers one question for the client's features.
+async fn tell(client: &mut RawClient, (id, from): &(String, String), information: &str) {
+    client
+        .send(format!("<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{information}</query></iq>"))
+        .await;
+}
+
 /// Answers questions for the client's features until it is quiet for a while; what else came.
 async fn answer_questions(client: &mut RawClient, information: &str) -> Vec<Element> {
     let mut others = Vec::new();
@@ -126,13 +133,7 @@ async fn answer_questions(client: &mut RawClient, information: &str) -> Vec<Elem
         quiet = if came.is_empty() { quiet + 1 } else { 0 };
         for stanza in came {
             match question(&stanza) {
-                Some((id, from)) => {
-                    client
-                        .send(format!(
-                            "<iq type='result' id='{id}' to='{from}'><query xmlns='{DISCO}'>{information}</query></iq>"
-                        ))
-                        .await;
-                }
+                Some(asked) => tell(client, &asked, information).await,
                 None => others.push(stanza),
             }
         }
