@@ -221,10 +221,12 @@ impl Service {
     }
 
     async fn hear_of_remote(self: &Arc<Service>, account: &BareJid, client: &FullJid, presence: &Stanza) {
-        // Whom the account does not show itself to hears nothing of it, and is not remembered.
-        let relation = self.relation(account, &client.to_bare()).await;
-        if !matches!(relation, Ok(Relation::Watcher(_))) {
-            return;
+        // A stranger hears nothing, and is not remembered. Whom the account only watches is: when he may see the account,
+        // too, later, he does not say again that he is there.
+        match self.contacts.contact(account, &client.to_bare()).await {
+            Ok(Some(contact))
+                if contact.subscription.account_sees_contact() || contact.subscription.contact_sees_account() => {}
+            _ => return,
         }
         let advertised = Advertised::by(presence);
         if !self.remote.comes(account, client, advertised.as_ref()) {
@@ -238,7 +240,8 @@ impl Service {
             let Some(interests) = interests else { return };
             let Some(before) = service.remote.learn(&account, &client, &advertised, &interests) else { return };
             let new = gained(&before, &interests);
-            if new.is_empty() {
+            let relation = service.relation(&account, &client.to_bare()).await;
+            if new.is_empty() || !matches!(relation, Ok(Relation::Watcher(_))) {
                 return;
             }
             let to = Receiver::Elsewhere(&client);
