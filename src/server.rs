@@ -51,6 +51,11 @@ impl Server {
         &self.house
     }
 
+    /// Its certificates, which can be read anew at any time.
+    pub fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
+    }
+
     /// What is spoken where.
     pub fn addresses(&self) -> &[(Service, SocketAddr)] {
         self.listeners.addresses()

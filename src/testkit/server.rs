@@ -38,6 +38,8 @@ pub struct Running {
     pub house: Arc<House>,
     /// Where it listens.
     pub addresses: Addresses,
+    /// Has it read its certificates anew, as a SIGHUP does.
+    pub reload: Box<dyn Fn() + Send>,
     /// Stops it in good order.
     pub stop: Box<dyn FnOnce() -> Boxed<()> + Send>,
 }
@@ -149,6 +151,14 @@ impl TestServer {
     /// Looks at the running server.
     fn look<T>(&self, at: impl FnOnce(&Live) -> T) -> T {
         at(self.live().as_ref().expect("the server runs"))
+    }
+
+    /// Has it read its certificates anew, as a SIGHUP does.
+    ///
+    /// # Panics
+    /// When it does not run.
+    pub fn reload(&self) {
+        self.look(|live| (live.running.reload)());
     }
 
     /// Stops it in good order: everyone is told, everything is stored.

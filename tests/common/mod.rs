@@ -16,7 +16,9 @@ pub const ASSEMBLY: Assembly = Assembly {
                 let addresses = server.addresses().iter().filter(move |(of, _)| *of == service);
                 addresses.map(|(_, address)| *address).collect()
             };
+            let certificates = server.certificates().clone();
             Ok(Running {
+                reload: Box::new(move || drop(certificates.reload())),
                 house: server.house().clone(),
                 addresses: Addresses {
                     c2s: of(Service::Clients),

@@ -6,14 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
 /// A relay. It ends with the value.
 pub struct Relay {
     here: SocketAddr,
     state: Arc<State>,
-    accepting: JoinHandle<()>,
+    /// Its own: a server that is stopped while the test's thread waits for it still says goodbye through the relay.
+    runtime: Option<Runtime>,
 }
 
 #[derive(Default)]
@@ -28,11 +29,13 @@ struct State {
 impl Relay {
     /// A relay to wherever this says at the time of a connection.
     pub async fn to(there: impl Fn() -> SocketAddr + Send + 'static) -> Relay {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+        let runtime = Builder::new_multi_thread().worker_threads(1).thread_name("relay").enable_all().build();
+        let runtime = runtime.expect("a thread");
+        let listener = runtime.spawn(TcpListener::bind("127.0.0.1:0")).await.expect("it runs").expect("a port is free");
         let here = listener.local_addr().expect("it is bound");
         let state = Arc::new(State::default());
-        let accepting = tokio::spawn(accept(listener, there, state.clone()));
-        Relay { here, state, accepting }
+        runtime.spawn(accept(listener, there, state.clone()));
+        Relay { here, state, runtime: Some(runtime) }
     }
 
     /// Where it listens.
@@ -64,12 +67,13 @@ impl Relay {
 
 impl Drop for Relay {
     fn drop(&mut self) {
-        self.accepting.abort();
-        self.break_off();
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 
-async fn accept(listener: TcpListener, there: impl Fn() -> SocketAddr, state: Arc<State>) {
+async fn accept(listener: TcpListener, there: impl Fn() -> SocketAddr + Send + 'static, state: Arc<State>) {
     loop {
         let Ok((mut client, _)) = listener.accept().await else { return };
         state.accepted.fetch_add(1, Ordering::SeqCst);

@@ -37,7 +37,8 @@ async fn start(config: Config) -> anyhow::Result<Running> {
         .spawn()?;
     let addresses = addresses(&mut child).await;
     let addresses = addresses.with_context(|| std::fs::read_to_string(log_file(&folder)).unwrap_or_default())?;
-    std::fs::write(folder.join("program.pid"), child.id().unwrap_or_default().to_string())?;
+    let id = child.id().unwrap_or_default().to_string();
+    std::fs::write(folder.join("program.pid"), &id)?;
     let at_stop = house.clone();
     let stop = Box::new(move || -> waxwing_testkit::Boxed<()> {
         Box::pin(async move {
@@ -45,7 +46,11 @@ async fn start(config: Config) -> anyhow::Result<Running> {
             at_stop.shut_down(Duration::from_secs(1)).await;
         })
     });
-    Ok(Running { house, addresses, stop })
+    let reload = Box::new(move || {
+        let told = std::process::Command::new("kill").args(["-HUP", &id]).status();
+        assert!(told.is_ok_and(|status| status.success()), "the program cannot be told");
+    });
+    Ok(Running { house, addresses, reload, stop })
 }
 
 /// Asks the program to stop, as a service manager does.
