@@ -127,6 +127,7 @@ class Waxwing(Server):
         self.database = None
         self.config = self.folder / "waxwing.toml"
         self.certificates = self.folder / "certs"
+        self.settings = ""  # what a driver wants besides
 
     def prepare(self):
         if self.storage == "postgres":
@@ -161,7 +162,8 @@ url = "{url}"
 
 [tls]
 certificates = "{self.certificates}"
-{web if self.web_client else ""}""")
+{web if self.web_client else ""}
+{self.settings}""")
 
     def is_ready(self):
         return super().is_ready() and (self.http is None or listens(self.http))
