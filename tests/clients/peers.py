@@ -1,5 +1,5 @@
-"""Servers that talk to each other: Waxwing as capulet.lit, Debian's Prosody as montague.lit, on loopback addresses
-of their own, with a certificate authority and a name server made for the run.
+"""Servers that talk to each other: Waxwing as capulet.lit, Debian's Prosody or ejabberd as montague.lit, on loopback
+addresses of their own, with a certificate authority and a name server made for the run.
 """
 
 import os
@@ -59,17 +59,19 @@ class Authority:
 class World:
     """What both servers share."""
 
-    def __init__(self, mode):
+    def __init__(self, mode, targets_are_addresses=False):
         self.mode = mode
         self.folder = Path(tempfile.mkdtemp(prefix="waxwing-peers-"))
         self.folder.chmod(0o755)
         self.authority = Authority(self.folder)
         self.names = NameServer(f"{BLOCK}.53")
         for domain, address in (("capulet.lit", f"{BLOCK}.1"), ("montague.lit", f"{BLOCK}.2")):
-            self.names.add(f"machine.{domain}", A, socket.inet_aton(address))
+            is_ours = domain == "capulet.lit"
+            machine = address if is_ours and targets_are_addresses else f"machine.{domain}"
+            self.names.add(machine, A, socket.inet_aton(address))
             for name in (domain, f"conference.{domain}"):
                 service, port = ("_xmpps-server", 5270) if mode.direct_tls else ("_xmpp-server", 5269)
-                self.names.add(f"{service}._tcp.{name}", SRV, srv(5, port, f"machine.{domain}"))
+                self.names.add(f"{service}._tcp.{name}", SRV, srv(5, port, machine))
 
     def close(self):
         self.names.close()
@@ -78,6 +80,11 @@ class World:
 
 class Peer(Server):
     """One of the two: a domain, an address, one user."""
+
+    # Whether it carries both directions on one connection (XEP-0288).
+    knows_bidi = True
+    # Whether it asks our name server for SRV records only: then these must name an address in place of a machine.
+    targets_are_addresses = False
 
     def __init__(self, world, domain, address, user):
         super().__init__()
@@ -151,7 +158,7 @@ class ProsodyPeer(Peer):
     def prepare(self):
         mode, names = self.world.mode, self.world.names
         bidi = '"s2s_bidi";' if mode.bidi else ""
-        modules = '"disco"; "roster"; "saslauth"; "tls"; "ping"; "version"; "offline"; "smacks"; "dialback";'
+        modules = '"disco"; "roster"; "saslauth"; "tls"; "ping"; "version"; "offline"; "smacks"; "pep"; "dialback";'
         self.config.write_text(f"""
 modules_enabled = {{ {modules} {bidi} }}
 pidfile = "{self.folder}/prosody.pid"
@@ -193,4 +200,82 @@ Component "conference.{self.domain}" "muc"
         subprocess.run(command, check=True, cwd=self.folder, stdout=subprocess.DEVNULL)
 
 
-PEERS = {"prosody": ProsodyPeer}
+class EjabberdPeer(Peer):
+    """Debian's ejabberd, as the ejabberd user when we are root, without Erlang's network of nodes."""
+
+    # SRV records by Erlang's resolver, which can be told whom to ask; machines by that of the C library, which cannot.
+    targets_are_addresses = True
+    knows_bidi = False
+
+    def __init__(self, world, _binary):
+        super().__init__(world, "montague.lit", f"{BLOCK}.2", "romeo")
+        self.config, self.marker = self.folder / "ejabberd.yml", self.folder / "ready"
+
+    def prepare(self):
+        names, both = self.world.names, self.folder / "both.pem"
+        both.write_text(self.crt.read_text() + self.key.read_text())
+        dialback = "mod_s2s_dialback: {}" if self.world.mode.dialback else ""
+        self.config.write_text(f"""
+loglevel: debug
+hosts: ["{self.domain}"]
+certfiles: ["{both}"]
+ca_file: "{self.world.authority.certificate}"
+s2s_use_starttls: required
+outgoing_s2s_families: [ipv4]
+outgoing_s2s_timeout: 10
+listen:
+  - {{port: 5222, ip: "{self.address}", module: ejabberd_c2s, starttls: true}}
+  - {{port: 5269, ip: "{self.address}", module: ejabberd_s2s_in}}
+  - {{port: 5270, ip: "{self.address}", module: ejabberd_s2s_in, tls: true}}
+auth_password_format: scram
+modules:
+  mod_adhoc: {{}}
+  mod_caps: {{}}
+  mod_disco: {{}}
+  mod_muc: {{access_create: all, access_persistent: all}}
+  mod_offline: {{}}
+  mod_ping: {{}}
+  mod_pubsub: {{access_createnode: all, plugins: [flat, pep], last_item_cache: false}}
+  mod_roster: {{}}
+  mod_stream_mgmt: {{}}
+  mod_vcard: {{search: false}}
+  mod_version: {{}}
+  {dialback}
+""")
+        # Erlang's own resolver, so that nothing but our name server is asked.
+        address = names.address.replace(".", ",")
+        (self.folder / "inetrc").write_text(
+            f'{{lookup,[dns]}}.\n{{resolv_conf,""}}.\n{{hosts_file,""}}.\n{{nameserver,{{{address}}},{names.port}}}.\n'
+        )
+        (self.folder / "mnesia").mkdir()
+        self.user = "ejabberd" if os.getuid() == 0 else None
+        if self.user:
+            for path in [self.folder, *self.folder.rglob("*")]:
+                shutil.chown(path, self.user, self.user)
+
+    def start(self):
+        self.marker.unlink(missing_ok=True)
+        options = {"user": self.user, "group": self.user, "extra_groups": []} if self.user else {}
+        libraries = next(Path("/usr/lib").glob("*/ejabberd-*/ebin")).parent.parent
+        environment = os.environ | {
+            "HOME": str(self.folder),
+            "ERL_LIBS": str(libraries),
+            "ERL_INETRC": str(self.folder / "inetrc"),
+            "ERL_CRASH_DUMP_BYTES": "0",
+            "EJABBERD_CONFIG_PATH": str(self.config),
+            "EJABBERD_LOG_PATH": str(self.folder / "ejabberd.log"),
+        }
+        # Without distribution there is no ejabberdctl: the account is made from inside, and is there already later.
+        account = ", ".join(f'<<"{part}">>' for part in (self.user_name, self.domain, PASSWORD))
+        then = f'ejabberd_auth:try_register({account}), ok = file:write_file("{self.marker}", <<>>).'
+        self.spawn(["erl", "-noinput", "+S", "1", "+K", "true", "-mnesia", "dir", f'"{self.folder}/mnesia"',
+                    "-s", "ejabberd", "-eval", then], env=environment, **options)
+
+    def is_ready(self):
+        return self.marker.exists() and super().is_ready()
+
+    def add_user(self):
+        """The start has made it."""
+
+
+PEERS = {"prosody": ProsodyPeer, "ejabberd": EjabberdPeer}
