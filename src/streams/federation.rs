@@ -81,6 +81,7 @@ async fn start(context: Context) -> Result<Arc<dyn Module>, StartError> {
             discovery,
             authorities,
             keys: dialback::Keys::new(&secret),
+            expected: dialback::Expected::default(),
             certificates: OnceLock::new(),
         },
         settings,

@@ -39,6 +39,15 @@ impl Authority {
         })
     }
 
+    /// Signs one whose time was over years ago.
+    pub fn sign_expired(&self, domain: &str) -> Signed {
+        self.sign_with(|params| {
+            params.subject_alt_names = CertificateParams::new([domain.to_owned()]).expect("a name").subject_alt_names;
+            params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+            params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+        })
+    }
+
     /// Signs what the test wants.
     pub fn sign_with(&self, change: impl FnOnce(&mut CertificateParams)) -> Signed {
         let key = KeyPair::generate().expect("a key");

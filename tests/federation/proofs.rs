@@ -41,13 +41,8 @@ fn named(authority: &Authority, names: &[&str]) -> Signed {
 
 #[tokio::test]
 async fn s12_external_is_offered_to_a_good_certificate_only() {
-    let world = alone(&[], "dialback = false").await;
-    let expired = world.authority.sign_with(|params| {
-        params.subject_alt_names =
-            CertificateParams::new(["montague.lit".to_owned()]).expect("a name").subject_alt_names;
-        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
-        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
-    });
+    let world = alone(&[], "").await;
+    let expired = world.authority.sign_expired("montague.lit");
     let common_name =
         world.authority.sign_with(|params| params.distinguished_name.push(DnType::CommonName, "montague.lit"));
     for (what, shown) in [
@@ -130,25 +125,28 @@ async fn s13_words_that_nobody_asked_for_prove_nothing() {
     assert_eq!(stream_error(&peer.rest().await), "not-authorized");
 }
 
-/// Plays the authoritative server of `montague.lit`: answers one question about a key.
+/// Plays the authoritative server of `montague.lit`: answers one question about a key, and says no more.
 async fn answer_one(listener: &TcpListener, shown: &Signed, answer: impl Fn(&str) -> String) {
+    answer_for(listener, shown, "montague.lit", answer).await;
+}
+
+/// The same for any domain.
+async fn answer_for(listener: &TcpListener, shown: &Signed, domain: &str, answer: impl Fn(&str) -> String) {
     let mut peer = Peer::accept_tls(listener, shown).await;
     peer.until("<stream:stream").await;
     peer.until(">").await;
-    peer.send(answering_header("montague.lit", "capulet.lit", "x")).await;
+    peer.send(answering_header(domain, "capulet.lit", "x")).await;
     peer.send("<stream:features><dialback xmlns='urn:xmpp:features:dialback'/></stream:features>").await;
     let asked = peer.until("</db:verify>").await;
     let id = asked.split("id='").nth(1).and_then(|rest| rest.split('\'').next()).expect("an id").to_owned();
     peer.send(answer(&id)).await;
-    peer.rest().await;
 }
 
 #[tokio::test]
 async fn s13_an_answer_about_something_else_is_none() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("montague.lit=tls://{}", listener.local_addr().expect("bound"));
-    let more = "dialback_without_certificate = [\"montague.lit\"]\nconnect_timeout = \"2s\"";
-    let world = alone(&[address], more).await;
+    let world = alone(&[address], "dialback_without_certificate = [\"montague.lit\"]").await;
     let shown = Signed::by_itself("montague.lit");
     // For another stream, from another domain, to another domain: none of them counts; the true one does.
     for (wrong, right) in [
@@ -182,7 +180,7 @@ async fn s13_an_answer_about_something_else_is_none() {
 async fn s13_who_answers_must_show_a_certificate_unless_he_is_an_exception() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = format!("montague.lit=tls://{}", listener.local_addr().expect("bound"));
-    let world = alone(&[address], "connect_timeout = \"3s\"").await;
+    let world = alone(&[address], "dialback = [\"montague.lit\"]").await;
     let valid = |id: &str| format!("<db:verify from='montague.lit' to='capulet.lit' id='{id}' type='valid'/>");
     // A good certificate of the server that answers makes good what the one that asks has not shown.
     let good = world.authority.sign("montague.lit");
@@ -224,7 +222,8 @@ async fn s13_a_key_of_ours_is_good_for_its_stream() {
     peer.until("<db:result from='capulet.lit' to='montague.lit'>").await;
     let key = peer.until("</db:result>").await.replace("</db:result>", "");
     // It asks, as the receiving server does: is this yours?
-    let mut asking = world.visit(Some(&shown)).await;
+    // Whatever certificate it shows: the answer says nothing about it.
+    let mut asking = world.visit(None).await;
     asking.greet("montague.lit", "capulet.lit").await;
     for (id, key, is_valid) in
         [("stream-1", key.as_str(), true), ("stream-2", key.as_str(), false), ("stream-1", "00", false)]
@@ -239,4 +238,94 @@ async fn s13_a_key_of_ours_is_good_for_its_stream() {
     // Once it says that the key was right, the message comes.
     peer.send("<db:result from='montague.lit' to='capulet.lit' type='valid'/>").await;
     assert!(peer.until("</message>").await.contains("<body>o</body>"));
+    // And nobody is expected any more.
+    let mut late = world.visit(None).await;
+    late.greet("montague.lit", "capulet.lit").await;
+    assert_eq!(stream_error(&late.rest().await), "policy-violation");
+}
+
+/// What is answered to somebody who wants to speak for a domain by dialback.
+async fn wish(peer: &mut Peer, from: &str, to: &str) -> String {
+    peer.send(format!("<db:result from='{from}' to='{to}'>some key</db:result>")).await;
+    let answer = peer.until("<db:result").await + &peer.until(">").await;
+    assert!(answer.contains(&format!("from='{to}' to='{from}'")), "{answer}");
+    if answer.contains("type='error'") { answer + &peer.until("</db:result>").await } else { answer }
+}
+
+#[tokio::test]
+async fn s13_only_exceptions_are_called_back() {
+    // Nobody calls there: it would hang.
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("bound");
+    let addresses = ["montague.lit", "verona.lit"].map(|domain| format!("{domain}=tls://{at}"));
+    let world = alone(&addresses, "").await;
+    let mut peer = world.visit(Some(&world.authority.sign("montague.lit"))).await;
+    let offered = peer.greet("montague.lit", "capulet.lit").await;
+    assert!(offered.contains("EXTERNAL") && offered.contains("features:dialback"), "{offered}");
+    let refused = wish(&mut peer, "verona.lit", "capulet.lit").await;
+    assert!(refused.contains("type='error'") && refused.contains("policy-violation"), "{refused}");
+    // What its certificate names needs no call (XEP-0344 §2.4), in whatever words it is asked for.
+    assert!(wish(&mut peer, "montague.lit", "capulet.lit").await.contains("type='valid'"));
+    peer.send(IQ).await;
+    peer.send("<iq type='get' id='v' from='verona.lit' to='capulet.lit'><ping xmlns='urn:xmpp:ping'/></iq>").await;
+    assert_eq!(stream_error(&peer.rest().await), "invalid-from");
+    // The answer to the first question goes to the address of its server, as everything for it does; nobody else has called.
+    let mut called = Peer::accept_tls(&listener, &world.authority.sign("montague.lit")).await;
+    let header = called.until("<stream:stream").await + &called.until(">").await;
+    assert!(header.contains("to='montague.lit'"), "{header}");
+}
+
+/// XEP-0220 §2.6, over SASL EXTERNAL and by certificate: several of theirs and several of ours on one stream.
+#[tokio::test]
+async fn one_stream_carries_several_domains_of_both_sides() {
+    let world = alone(&[], "").await;
+    let mut juliet = world.server.scene().online("juliet/balcony").await;
+    let to = juliet.jid().to_owned();
+    let mut peer = world.visit(Some(&world.authority.sign("montague.lit"))).await;
+    peer.log_in("montague.lit", "capulet.lit").await;
+    for (from, ours) in [
+        ("rooms.montague.lit", "capulet.lit"),
+        ("rooms.montague.lit", "conference.capulet.lit"),
+        ("montague.lit", "conference.capulet.lit"),
+    ] {
+        assert!(wish(&mut peer, from, ours).await.contains("type='valid'"), "{from} to {ours}");
+    }
+    for from in ["romeo@montague.lit", "hall@rooms.montague.lit"] {
+        peer.send(format!("<message from='{from}' to='{to}' type='chat' id='m'><body>x</body></message>")).await;
+        juliet
+            .expect(format!("<message from='{from}' to='{to}' type='chat' id='m'><body>x</body>{{…}}</message>"))
+            .await;
+    }
+    // A domain that is neither on the certificate nor an exception stays outside, and so does one of ours that is none.
+    let refused = wish(&mut peer, "rooms.verona.lit", "capulet.lit").await;
+    assert!(refused.contains("policy-violation"), "{refused}");
+    peer.send("<message from='x@rooms.montague.lit' to='conference.capulet.lit' id='c'><body>x</body></message>").await;
+    peer.send("<message from='x@rooms.verona.lit' to='capulet.lit' id='f'><body>x</body></message>").await;
+    assert_eq!(stream_error(&peer.rest().await), "invalid-from");
+}
+
+/// The same where each domain is an exception that is called back.
+#[tokio::test]
+async fn one_stream_carries_several_domains_that_are_called_back() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let at = listener.local_addr().expect("bound");
+    let addresses = ["montague.lit", "verona.lit"].map(|domain| format!("{domain}=tls://{at}"));
+    let world = alone(&addresses, "dialback_without_certificate = [\"montague.lit\", \"verona.lit\"]").await;
+    let mut juliet = world.server.scene().online("juliet/balcony").await;
+    let to = juliet.jid().to_owned();
+    let mut peer = world.visit(None).await;
+    peer.greet("montague.lit", "capulet.lit").await;
+    for domain in ["montague.lit", "verona.lit"] {
+        let valid = |id: &str| format!("<db:verify from='{domain}' to='capulet.lit' id='{id}' type='valid'/>");
+        let shown = Signed::by_itself(domain);
+        let (answer, ()) =
+            tokio::join!(wish(&mut peer, domain, "capulet.lit"), answer_for(&listener, &shown, domain, valid));
+        assert!(answer.contains("type='valid'"), "{answer}");
+    }
+    for from in ["romeo@montague.lit", "paris@verona.lit"] {
+        peer.send(format!("<message from='{from}' to='{to}' type='chat' id='m'><body>x</body></message>")).await;
+        juliet
+            .expect(format!("<message from='{from}' to='{to}' type='chat' id='m'><body>x</body>{{…}}</message>"))
+            .await;
+    }
 }

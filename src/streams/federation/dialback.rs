@@ -1,8 +1,13 @@
 //! Dialback: keys that prove a domain by calling back, and the words in which they travel (XEP-0220, XEP-0185).
 
+use std::sync::Arc;
+
 use aws_lc_rs::{constant_time, digest, hmac};
+use parking_lot::Mutex;
 use waxwing_core::address::{self, DomainPart, DomainRef};
 use waxwing_core::xml::{Element, Writer};
+
+use super::link::Pair;
 
 /// The namespace of `<db:result/>` and `<db:verify/>`.
 pub(crate) const NAMESPACE: &str = "jabber:server:dialback";
@@ -33,6 +38,37 @@ impl Keys {
 
 fn hexadecimal(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Which servers hold a key of ours that they have not answered yet. They may come and ask about it, whatever certificate
+/// they show: the answer says nothing about them.
+#[derive(Default)]
+pub(crate) struct Expected(Arc<Mutex<Vec<Pair>>>);
+
+/// Its server is expected as long as this lives.
+pub(crate) struct Expecting(Arc<Mutex<Vec<Pair>>>, Pair);
+
+impl Expected {
+    /// A server has been given a key. There are no more of them than links being set up.
+    pub(crate) fn add(&self, pair: &Pair) -> Expecting {
+        self.0.lock().push(pair.clone());
+        Expecting(self.0.clone(), pair.clone())
+    }
+
+    /// Whether somebody from there, or from nobody knows where, may ask one of our domains.
+    pub(crate) fn contains(&self, ours: &DomainRef, theirs: Option<&DomainRef>) -> bool {
+        let is_it = |pair: &Pair| *pair.ours == *ours && theirs.is_none_or(|theirs| *pair.theirs == *theirs);
+        self.0.lock().iter().any(is_it)
+    }
+}
+
+impl Drop for Expecting {
+    fn drop(&mut self) {
+        let mut expected = self.0.lock();
+        if let Some(at) = expected.iter().position(|pair| *pair == self.1) {
+            expected.swap_remove(at);
+        }
+    }
 }
 
 /// A `<db:result/>` or `<db:verify/>` as it was received.
@@ -135,6 +171,20 @@ mod tests {
         }
         assert!(!keys.is_valid("", &domain("ab"), &domain("c"), "1"));
         assert!(!Keys::new(b"other").is_valid(&key, &domain("ab"), &domain("c"), "1"));
+    }
+
+    #[test]
+    fn who_holds_a_key_is_expected_until_it_has_answered() {
+        let (romeo, juliet, paris) = (domain("montague.lit"), domain("capulet.lit"), domain("verona.lit"));
+        let pair = Pair { ours: juliet.clone(), theirs: romeo.clone() };
+        let expected = Expected::default();
+        let (first, second) = (expected.add(&pair), expected.add(&pair));
+        assert!(expected.contains(&juliet, Some(&romeo)) && expected.contains(&juliet, None));
+        assert!(!expected.contains(&juliet, Some(&paris)) && !expected.contains(&paris, Some(&romeo)));
+        drop(first);
+        assert!(expected.contains(&juliet, Some(&romeo)));
+        drop(second);
+        assert!(!expected.contains(&juliet, None));
     }
 
     #[test]

@@ -19,7 +19,7 @@ use waxwing_core::refusal::Refusal;
 use waxwing_core::xml::{Element, Token, Writer};
 
 use super::dane;
-use super::dialback::{self, Keys, Says, Word};
+use super::dialback::{self, Expected, Keys, Says, Word};
 use super::discovery::{Discovery, Endpoint, Nowhere};
 use super::greeting::{self, Offered};
 use super::identity::{Authorities, Untrusted, client_configuration};
@@ -29,7 +29,7 @@ use crate::certificates::Certificates;
 use crate::certificates::names::to_ascii;
 use crate::connection::{Connection, Over};
 use crate::header;
-use crate::tls::Transport;
+use crate::tls::{TlsError, Transport};
 
 /// After how long the next address is tried beside the one that has not answered yet (RFC 8305 §5).
 const STAGGER: Duration = Duration::from_millis(250);
@@ -151,6 +151,8 @@ pub(crate) struct Dialer {
     pub(crate) discovery: Discovery,
     pub(crate) authorities: Authorities,
     pub(crate) keys: Keys,
+    /// Who has been given a key and may ask whether it is ours.
+    pub(crate) expected: Expected,
     /// Our certificates, once the listeners are opened.
     pub(crate) certificates: OnceLock<Arc<Certificates>>,
 }
@@ -262,10 +264,12 @@ impl Dialer {
         });
         let configuration = client_configuration(ours, endpoint.direct_tls, config.tls.tls13_only)
             .map_err(|error| Failure::Tls(error.to_string()))?;
-        let mut connection = connection
-            .start_tls_as_client(configuration, name)
-            .await
-            .map_err(|error| Failure::Tls(error.to_string()))?;
+        let mut connection =
+            connection.start_tls_as_client(configuration, name).await.map_err(|error| match error {
+                // The line broke, which has nothing to do with TLS: it is tried again.
+                TlsError::Io(_) | TlsError::Closed => Failure::Broken,
+                other => Failure::Tls(other.to_string()),
+            })?;
         let chain = connection.transport.peer_certificates();
         let mut trusted = self.authorities.check(&chain, pair.theirs.as_str());
         if let Some(dane) = &endpoint.dane {
@@ -305,9 +309,12 @@ impl Dialer {
                 Err(refused) => why = refused,
             }
         }
-        if !offered.dialback || !self.settings.knows_dialback() {
+        // By now it is clear who they are. How they make sure who we are is theirs to decide: many old servers know nothing
+        // but dialback, or take no certificate that is for servers only.
+        if !offered.dialback {
             return Err(Failure::NotAccepted(why));
         }
+        let _expected = self.expected.add(pair);
         let key = self.keys.key(&pair.theirs, &pair.ours, &id);
         connection.send(&dialback::ask(&pair.ours, &pair.theirs, &key)).await?;
         loop {
@@ -449,5 +456,38 @@ pub(crate) fn condition_of(error: &Element) -> String {
     match texts.find(|child| child.name() == "text") {
         Some(text) => format!("{condition}: {}", text.text().chars().take(200).collect::<String>()),
         None => condition,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::{Domain, Socket, Type};
+
+    use super::*;
+
+    /// XEP-0495, RFC 8305 §5: an address that says nothing costs a quarter of a second, not its timeout.
+    #[tokio::test]
+    async fn the_next_address_is_tried_beside_one_that_says_nothing() {
+        // Nobody accepts and the queue of those who wait is full: what comes is dropped.
+        let mute = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        mute.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+        mute.listen(0).unwrap();
+        let silent = mute.local_addr().unwrap().as_socket().unwrap();
+        let mut waiting = Vec::new();
+        while let Ok(Ok(socket)) = timeout(Duration::from_millis(300), TcpStream::connect(silent)).await {
+            waiting.push(socket);
+        }
+        let good = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Somewhere nobody listens at all.
+        let gone = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let refused = gone.local_addr().unwrap();
+        drop(gone);
+        let endpoint = |address| Endpoint { address, direct_tls: false, dane: None };
+        let endpoints = [endpoint(silent), endpoint(refused), endpoint(good.local_addr().unwrap())];
+        let began = Instant::now();
+        let (index, _socket) = connect(&endpoints).await.unwrap();
+        assert_eq!(index, 2);
+        assert!((STAGGER..ACCEPTING / 2).contains(&began.elapsed()), "{:?}", began.elapsed());
+        assert!(connect(&endpoints[1..2]).await.is_err());
     }
 }

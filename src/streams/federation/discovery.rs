@@ -28,8 +28,10 @@ const PORT: u16 = 5269;
 const MOST_TARGETS: usize = 8;
 /// Addresses of one machine that are tried.
 const MOST_ADDRESSES: usize = 6;
-/// How long one question to a name server may take; each is asked twice.
+/// How long one question to a name server may take where nobody has decided otherwise; each is asked twice.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// The longest it may be told to wait for a name server.
+const MOST_PATIENCE: Duration = Duration::from_secs(3_600);
 /// The longest an answer is kept, whatever it says.
 const KEPT: Duration = Duration::from_secs(3_600);
 /// The longest the answer that there is nothing is kept.
@@ -96,6 +98,7 @@ impl Discovery {
         let resolver = resolver(&settings.resolvers, anchors, |options| {
             options.cache_size = settings.cached_names.get() as u64;
             options.validate = settings.dnssec;
+            options.timeout = settings.resolver_timeout.get().min(MOST_PATIENCE);
         })?;
         Ok(Discovery {
             resolver,

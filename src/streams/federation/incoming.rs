@@ -274,8 +274,8 @@ impl Visitor {
             }
             _ => Err(Untrusted::NoCertificate),
         };
-        let opening = self.greeting(&embassy, is_tls);
-        let hopeless = is_tls && !self.proved.anything() && self.trusted.is_err() && !embassy.settings.knows_dialback();
+        let opening = self.greeting(connection, &embassy);
+        let hopeless = is_tls && !self.proved.anything() && !self.may_use_dialback(connection, &embassy);
         self.embassy = Some(embassy);
         connection.open(&opening).await?;
         if hopeless {
@@ -286,14 +286,27 @@ impl Visitor {
         Ok(())
     }
 
+    /// Whether the words of dialback can lead to anything for this peer: it has a certificate that proves domains, is one
+    /// of the operator's exceptions, or is about to ask us for a key that we have just given it.
+    fn may_use_dialback(&self, connection: &Connection, embassy: &Embassy) -> bool {
+        let is_expected =
+            self.ours.as_deref().is_some_and(|ours| embassy.dialer.expected.contains(ours, self.theirs.as_deref()));
+        is_expected
+            || match &self.theirs {
+                Some(theirs) => self.trusted.is_ok() || embassy.settings.calls_back(theirs),
+                None => embassy.settings.calls_anyone_back() || !connection.transport.peer_certificates().is_empty(),
+            }
+    }
+
     /// Our header and what we offer now.
-    fn greeting(&self, embassy: &Embassy, is_tls: bool) -> Vec<u8> {
+    fn greeting(&self, connection: &Connection, embassy: &Embassy) -> Vec<u8> {
         let settings = &embassy.settings;
+        let is_tls = connection.transport.is_tls();
         let fresh = !self.proved.anything();
         let offer = Offer {
             start_tls: !is_tls,
             external: fresh && self.trusted.is_ok(),
-            dialback: is_tls && settings.knows_dialback(),
+            dialback: is_tls && self.may_use_dialback(connection, embassy),
             bidi: fresh && settings.bidirectional,
             management: !fresh && !self.bidi,
         };
@@ -496,21 +509,32 @@ impl Visitor {
         self.ask(connection, Pair { ours: to, theirs: from }, key).await
     }
 
-    /// Asks the server of that name whether the key is its own, beside what else happens on this stream.
+    /// The peer wants to speak for a domain. A certificate that names it settles that without a call (XEP-0344 §2.4), also
+    /// for further domains on a stream (XEP-0220 §2.6). Only the operator's exceptions are called back: the server of that
+    /// name is asked whether the key is its own, beside what else happens on this stream.
     async fn ask(&mut self, connection: &mut Connection, pair: Pair, key: String) -> Result<(), Over> {
         let Some(embassy) = embassy_of(self.house(), &pair.ours) else { return Ok(()) };
         let settings = &embassy.settings;
-        let may = settings.excepts(&pair.theirs) || settings.dialback;
-        if !may || !embassy.talks_to(&pair.theirs) {
-            let answer = dialback::cannot_answer(&pair.ours, &pair.theirs, "policy-violation");
-            return connection.send(&answer).await;
-        }
         if self.proved.pairs.contains(&pair) {
             return connection.send(&dialback::answer(&pair.ours, &pair.theirs, true)).await;
         }
-        if !settings.dialbacks_per_connection.allows(self.asking + self.proved.pairs.len() + 1) {
-            let answer = dialback::cannot_answer(&pair.ours, &pair.theirs, "resource-constraint");
-            return connection.send(&answer).await;
+        let chain = connection.transport.peer_certificates();
+        let by_certificate = embassy.dialer.authorities.check(&chain, pair.theirs.as_str());
+        let refusal = if !embassy.talks_to(&pair.theirs) {
+            Some("policy-violation")
+        } else if !settings.dialbacks_per_connection.allows(self.asking + self.proved.pairs.len() + 1) {
+            Some("resource-constraint")
+        } else if by_certificate.is_err() && !settings.calls_back(&pair.theirs) {
+            self.log_refused(&format!("dialback: {} is no exception", pair.theirs));
+            Some("policy-violation")
+        } else {
+            None
+        };
+        if let Some(condition) = refusal {
+            return connection.send(&dialback::cannot_answer(&pair.ours, &pair.theirs, condition)).await;
+        }
+        if by_certificate.is_ok() {
+            return self.accept(connection, &embassy, pair, "certificate").await;
         }
         self.asking += 1;
         let (answers, id, embassy) = (self.answers.clone(), self.id.clone(), embassy.clone());
@@ -525,12 +549,7 @@ impl Visitor {
         let Answered { pair, valid } = answered;
         let Some(embassy) = embassy_of(self.house(), &pair.ours) else { return Ok(()) };
         let words = match valid {
-            Ok(true) => {
-                self.welcome(connection, &embassy, &pair.theirs)?;
-                tracing::info!(from = %pair.theirs, to = %pair.ours, proof = "dialback", "federation.accepted");
-                self.proved.pairs.push(pair.clone());
-                dialback::answer(&pair.ours, &pair.theirs, true)
-            }
+            Ok(true) => return self.accept(connection, &embassy, pair, "dialback").await,
             Ok(false) => {
                 self.log_refused("dialback: the key is not theirs");
                 dialback::answer(&pair.ours, &pair.theirs, false)
@@ -540,10 +559,22 @@ impl Visitor {
                 dialback::cannot_answer(&pair.ours, &pair.theirs, failure.refusal().condition.name())
             }
         };
-        connection.send(&words).await?;
-        if self.proved.pairs.contains(&pair) {
-            self.lend(&embassy, pair);
-        }
+        connection.send(&words).await
+    }
+
+    /// From here on the peer speaks for one more domain.
+    async fn accept(
+        &mut self,
+        connection: &mut Connection,
+        embassy: &Embassy,
+        pair: Pair,
+        proof: &str,
+    ) -> Result<(), Over> {
+        self.welcome(connection, embassy, &pair.theirs)?;
+        tracing::info!(from = %pair.theirs, to = %pair.ours, proof, "federation.accepted");
+        self.proved.pairs.push(pair.clone());
+        connection.send(&dialback::answer(&pair.ours, &pair.theirs, true)).await?;
+        self.lend(embassy, pair);
         Ok(())
     }
 

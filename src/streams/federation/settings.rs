@@ -28,6 +28,8 @@ pub(crate) struct Settings {
     /// The name servers to ask, as `"192.0.2.53:53"`. Empty: those of the system.
     #[schemars(with = "Vec<String>")]
     pub(crate) resolvers: Vec<SocketAddr>,
+    /// How long one question to a name server may take. It is asked twice, by UDP and by TCP.
+    pub(crate) resolver_timeout: Period,
     /// Whether answers of the DNS are validated (DNSSEC) by this server itself. Name servers that cut signatures off make
     /// all signed domains unreachable then.
     pub(crate) dnssec: bool,
@@ -47,9 +49,10 @@ pub(crate) struct Settings {
     pub(crate) public_authorities: bool,
     /// Files with certificates (PEM) of further authorities that are believed.
     pub(crate) authorities: Vec<PathBuf>,
-    /// Whether a server that is not accepted by its certificate alone may prove itself by calling back (XEP-0220), as long
-    /// as the server that answers the call shows a valid certificate. Many old servers know nothing else.
-    pub(crate) dialback: bool,
+    /// Servers that may prove themselves by calling back (XEP-0220) when they show no valid certificate themselves, as long
+    /// as the server that answers the call shows one. For old servers that show none where they connect to others.
+    #[schemars(with = "Vec<String>")]
+    pub(crate) dialback: Vec<Domain>,
     /// Servers that may prove themselves by calling back without any valid certificate: whoever can forge their DNS can
     /// speak for them. The connection is encrypted all the same.
     #[schemars(with = "Vec<String>")]
@@ -100,6 +103,7 @@ impl Default for Settings {
             block: Vec::new(),
             addresses: Vec::new(),
             resolvers: Vec::new(),
+            resolver_timeout: Period::seconds(5),
             dnssec: false,
             dane: true,
             dnssec_anchors: None,
@@ -108,7 +112,7 @@ impl Default for Settings {
             local_names: false,
             public_authorities: true,
             authorities: Vec::new(),
-            dialback: true,
+            dialback: Vec::new(),
             dialback_without_certificate: Vec::new(),
             bidirectional: false,
             queue_stanzas: Count::of(1_000),
@@ -142,9 +146,14 @@ impl Settings {
         self.dialback_without_certificate.iter().any(|one| *one.0 == *domain)
     }
 
-    /// Whether anybody may prove himself by calling back.
-    pub(crate) fn knows_dialback(&self) -> bool {
-        self.dialback || !self.dialback_without_certificate.is_empty()
+    /// Whether a server may prove itself by calling back.
+    pub(crate) fn calls_back(&self, domain: &DomainRef) -> bool {
+        self.excepts(domain) || self.dialback.iter().any(|one| *one.0 == *domain)
+    }
+
+    /// Whether there is any server that may.
+    pub(crate) fn calls_anyone_back(&self) -> bool {
+        !self.dialback.is_empty() || !self.dialback_without_certificate.is_empty()
     }
 }
 
@@ -218,6 +227,11 @@ mod tests {
 
     fn domain(name: &str) -> DomainPart {
         DomainPart::new(name).unwrap().into_owned()
+    }
+
+    #[test]
+    fn c61_reaching_a_server_takes_half_a_minute_at_most() {
+        assert_eq!(Settings::default().connect_timeout, Period::seconds(30));
     }
 
     #[test]
