@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::net::{TcpListener, UdpSocket};
 use waxwing_testkit::RawClient;
 
+use crate::authority::Signed;
 use crate::names::{A, SRV, Zone, srv};
 use crate::peer::{Peer, answering_header};
 use crate::world::{Setup, World, say};
@@ -99,7 +100,8 @@ pub async fn greet_and_accept(peer: &mut Peer, from: &str, features: &str) {
 async fn f26_a_name_server_that_is_dead_slows_nobody() {
     // It takes questions and says nothing.
     let mute = UdpSocket::bind("127.0.0.1:0").await.expect("a port");
-    let more = leak(format!("resolvers = [\"{}\"]", mute.local_addr().expect("bound")));
+    let address = mute.local_addr().expect("bound");
+    let more = leak(format!("resolvers = [\"{address}\"]\nresolver_timeout = \"300ms\""));
     let world = World::new(Setup { more, ..Setup::default() }).await;
     let (mut romeo, mut juliet) = world.lovers().await;
     juliet.send("<message to='x@far.test' type='chat' id='m'><body>x</body></message>").await;
@@ -107,7 +109,6 @@ async fn f26_a_name_server_that_is_dead_slows_nobody() {
     juliet.barrier().await;
     say(&mut juliet, &mut romeo, "meanwhile").await;
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
-    juliet.set_patience(Duration::from_secs(32));
     juliet
         .expect("<message type='error' from='x@far.test' id='m' {…}>{error:wait:remote-server-timeout}{…}</message>")
         .await;
@@ -115,7 +116,7 @@ async fn f26_a_name_server_that_is_dead_slows_nobody() {
 
 #[tokio::test]
 async fn c61_f25_a_server_that_never_answers_costs_its_senders_only_so_long() {
-    let world = World::new(Setup { more: "connect_timeout = \"2s\"\nqueue_stanzas = 3", ..Setup::default() }).await;
+    let world = World::new(Setup { more: "connect_timeout = \"1s\"\nqueue_stanzas = 3", ..Setup::default() }).await;
     let (mut romeo, mut juliet) = world.lovers().await;
     world.montague.line.cut();
     for id in ["1", "2", "3", "4"] {
@@ -233,4 +234,87 @@ async fn f25_what_was_not_acknowledged_comes_again_and_what_was_does_not() {
     peer.send("<enabled xmlns='urn:xmpp:sm:3' id='anew' resume='true'/>").await;
     let rest = peer.until("four</body>").await;
     assert!(rest.contains("three") && !rest.contains("two"), "{rest}");
+}
+
+/// A server that takes part under this name, at a listener of the test.
+async fn world_with(listener: &TcpListener, domain: &'static str, settings: &str) -> World {
+    let target: &'static str = leak(format!("_xmpps-server._tcp.{domain}"));
+    let port = listener.local_addr().expect("bound").port();
+    let names = name_server(vec![(target, SRV, srv(0, port, domain)), (domain, A, vec![127, 0, 0, 1])]).await;
+    let more = leak(format!("private_addresses = true\nresolvers = [\"{names}\"]\n{settings}"));
+    World::new(Setup { more, ..Setup::default() }).await
+}
+
+const MANAGED: &str = "<sm xmlns='urn:xmpp:sm:3'/>";
+
+/// Takes a connection and has it managed as a new stream.
+async fn managed(listener: &TcpListener, shown: &Signed, domain: &str) -> Peer {
+    let mut peer = Peer::accept_tls(listener, shown).await;
+    greet_and_accept(&mut peer, domain, MANAGED).await;
+    if peer.until("/>").await.contains("<resume") {
+        peer.send("<failed xmlns='urn:xmpp:sm:3'/>").await;
+        peer.until("<enable").await;
+    }
+    peer.send("<enabled xmlns='urn:xmpp:sm:3' id='here' resume='true'/>").await;
+    peer
+}
+
+#[tokio::test]
+async fn f25_what_was_turned_back_does_not_come_later() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("bound");
+    let world = world_with(&listener, "gone.test", "resume_time = \"1s\"\nconnect_timeout = \"1s\"").await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    let shown = world.authority.sign("gone.test");
+    juliet.send("<message to='x@gone.test' type='chat' id='one'><body>one</body></message>").await;
+    let mut peer = managed(&listener, &shown, "gone.test").await;
+    peer.until("one</body>").await;
+    // It goes without having acknowledged it, and does not come back in time.
+    drop((peer, listener));
+    let told = "<message type='error' from='x@gone.test' id='one' {…}>{error:wait:remote-server-timeout}{…}</message>";
+    juliet.expect(told).await;
+    let listener = TcpListener::bind(address).await.expect("the port is free");
+    let sending = async {
+        // Until the pause after the failures is over, it is refused at once.
+        for attempt in 0.. {
+            juliet
+                .send(format!("<message to='x@gone.test' type='chat' id='a{attempt}'><body>two</body></message>"))
+                .await;
+            let came = tokio::time::timeout(Duration::from_millis(100), juliet.receive()).await;
+            match came {
+                Ok(came) => assert_eq!(came.attribute("id"), Some(&*format!("a{attempt}")), "told twice: {came}"),
+                Err(_) => return,
+            }
+        }
+    };
+    let (mut peer, ()) = tokio::join!(managed(&listener, &shown, "gone.test"), sending);
+    let heard = peer.until("two</body>").await;
+    assert!(!heard.contains("<body>one</body>"), "{heard}");
+}
+
+#[tokio::test]
+async fn f25_a_stanza_that_the_other_server_does_not_bear_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let world = world_with(&listener, "strict.test", "").await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    let shown = world.authority.sign("strict.test");
+    juliet.send("<message to='x@strict.test' type='chat' id='bad'><body>bad</body></message>").await;
+    for _ in 0..3 {
+        let mut peer = managed(&listener, &shown, "strict.test").await;
+        peer.until("bad</body>").await;
+        peer.send(
+            "<stream:error><not-well-formed xmlns='urn:ietf:params:xml:ns:xmpp-streams'/></stream:error></stream:stream>",
+        )
+        .await;
+        peer.rest().await;
+    }
+    juliet
+        .expect(
+            "<message type='error' from='x@strict.test' id='bad' {…}>{error:wait:remote-server-timeout}{…}</message>",
+        )
+        .await;
+    // Others come through again.
+    juliet.send("<message to='x@strict.test' type='chat' id='good'><body>good</body></message>").await;
+    let heard = managed(&listener, &shown, "strict.test").await.until("good</body>").await;
+    assert!(!heard.contains("bad"), "{heard}");
 }

@@ -95,14 +95,6 @@ impl Link {
         !self.state.lock().waiting.is_empty()
     }
 
-    /// Puts what was sent and did not arrive before everything that waits.
-    pub(crate) fn put_back(&self, mut parcels: VecDeque<Parcel>) {
-        let mut state = self.state.lock();
-        state.bytes += parcels.iter().map(|parcel| parcel.stanza.size()).sum::<usize>();
-        parcels.append(&mut state.waiting);
-        state.waiting = parcels;
-    }
-
     /// The server was reached.
     pub(crate) fn reached(&self) {
         let mut state = self.state.lock();
@@ -234,9 +226,6 @@ mod tests {
         assert_eq!(put("montague.lit", "c").err().unwrap().condition.name(), "resource-constraint");
         assert!(matches!(put("verona.lit", "d"), Ok(Put::Begin(..))));
         assert!(!link.leave());
-        // What did not arrive goes before what waits.
-        let first = link.take().unwrap();
-        link.put_back([first].into());
         assert_eq!(ids(std::iter::from_fn(|| link.take())), "ab");
         assert!(link.leave());
         let small = Settings { queue_bytes: ByteSize::bytes(10), ..Settings::default() };

@@ -69,12 +69,24 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// How many the peer has acknowledged.
     acknowledged: u32,
+    /// Whether it has acknowledged any since [`Outbox::begin`].
+    has_got_on: bool,
 }
 
 impl Outbox {
     /// For a stream that begins.
     pub(crate) fn new(id: Option<String>) -> Outbox {
         Outbox { id, ..Outbox::default() }
+    }
+
+    /// A connection begins.
+    pub(crate) fn begin(&mut self) {
+        self.has_got_on = false;
+    }
+
+    /// Whether the peer has acknowledged anything on this connection.
+    pub(crate) fn has_got_on(&self) -> bool {
+        self.has_got_on
     }
 
     /// Keeps what is being sent.
@@ -90,6 +102,7 @@ impl Outbox {
             return false;
         }
         self.acknowledged = handled;
+        self.has_got_on |= new > 0;
         for parcel in self.sent.drain(..new) {
             self.bytes -= parcel.stanza.size();
         }

@@ -32,6 +32,10 @@ const A_LONG_TIME: Duration = Duration::from_secs(86_400 * 365);
 /// A connection that broke sooner than this was not worth the trouble: there is a pause before the next.
 const SHORT: Duration = Duration::from_secs(5);
 
+/// How often what is not acknowledged is sent again to a server that ends the stream each time: it may be what it does not
+/// like, and nothing else would come through any more.
+const MOST_REFUSALS: u32 = 3;
+
 /// How a stream of ours came to its end.
 #[derive(Debug, PartialEq, Eq)]
 enum Ending {
@@ -39,6 +43,8 @@ enum Ending {
     Closed,
     /// It broke, or was broken off.
     Lost,
+    /// The peer has ended it with a stream error.
+    Refused,
     /// The server stops.
     Stopping,
 }
@@ -51,7 +57,7 @@ pub(crate) async fn carry(embassy: Arc<Embassy>, link: Arc<Link>, wake: Arc<Noti
     // What may have arrived or not, and since when that is so.
     let mut outbox: Option<Outbox> = None;
     let mut unknown_since = None;
-    let mut short_ones = 0;
+    let (mut short_ones, mut refusals) = (0, 0);
     loop {
         match embassy.dialer.reach(&link.pair).await {
             Ok(established) => {
@@ -66,6 +72,15 @@ pub(crate) async fn carry(embassy: Arc<Embassy>, link: Arc<Link>, wake: Arc<Noti
                     return;
                 }
                 short_ones = if began.elapsed() < SHORT { short_ones + 1 } else { 0 };
+                let is_stuck = ending == Ending::Refused && outbox.as_ref().is_some_and(|outbox| !outbox.has_got_on());
+                refusals = if is_stuck { refusals + 1 } else { 0 };
+                if refusals >= MOST_REFUSALS
+                    && let Some(outbox) = outbox.take()
+                {
+                    let refusal = Refusal::remote_server_timeout().saying("the other server does not take this");
+                    turn_back(&embassy, outbox.into_rest(), &refusal).await;
+                    refusals = 0;
+                }
                 unknown_since = outbox.as_ref().filter(|outbox| !outbox.is_empty()).map(|_| Instant::now());
                 if unknown_since.is_none() {
                     outbox = None;
@@ -124,6 +139,24 @@ pub(crate) fn wants_to_know(parcel: &Parcel) -> bool {
     }
 }
 
+/// Encodes a stanza. False when it is larger than the peer takes (XEP-0478 §3): it would only end the stream, so its sender is
+/// told.
+async fn write(house: &Arc<House>, parcel: &Parcel, buffer: &mut Vec<u8>, max_bytes: Option<usize>) -> bool {
+    let start = buffer.len();
+    parcel.stanza.write(buffer, None);
+    let fits = max_bytes.is_none_or(|most| buffer.len() - start <= most);
+    if !fits {
+        buffer.truncate(start);
+        let refusal = Refusal::policy_violation()
+            .saying("the other server does not take stanzas of this size")
+            .because("stanza-too-big", namespaces::ERRORS);
+        if wants_to_know(parcel) {
+            router::bounce(house, parcel, &refusal).await;
+        }
+    }
+    fits
+}
+
 /// Writes what waits to a connection, as much as fits; whether there was anything. Keeps it in the outbox of a managed stream.
 pub(crate) async fn fill(
     house: &Arc<House>,
@@ -136,17 +169,7 @@ pub(crate) async fn fill(
     let mut buffer = Vec::new();
     while transport.pending() + buffer.len() < BATCH && outbox.as_deref().is_none_or(&has_room) {
         let Some(parcel) = link.take() else { break };
-        let start = buffer.len();
-        parcel.stanza.write(&mut buffer, None);
-        if max_bytes.is_some_and(|most| buffer.len() - start > most) {
-            // XEP-0478 §3: it would only end the stream.
-            buffer.truncate(start);
-            let refusal = Refusal::policy_violation()
-                .saying("the other server does not take stanzas of this size")
-                .because("stanza-too-big", namespaces::ERRORS);
-            if wants_to_know(&parcel) {
-                router::bounce(house, &parcel, &refusal).await;
-            }
+        if !write(house, &parcel, &mut buffer, max_bytes).await {
             continue;
         }
         if let Some(outbox) = outbox.as_deref_mut() {
@@ -171,15 +194,25 @@ async fn talk(
     let limits = embassy.house().config().limits.clone();
     connection.trust(&limits);
     let managed = offered.management && !bidi;
-    if managed {
-        match manage(&mut connection, link, outbox).await {
-            Ok(true) => {}
-            Ok(false) => *outbox = None,
-            Err(_) => return Ending::Lost,
+    let started = if managed { manage(&mut connection, outbox).await } else { Ok(Started::Unmanaged) };
+    match started {
+        Ok(Started::Resumed) => {}
+        // The other server knows nothing of what was sent before: sent once more rather than lost, before all else. It goes
+        // from outbox to outbox, never back to what waits, for what waits is turned back where the server cannot be reached.
+        Ok(Started::Managed(id)) => {
+            let mut anew = Outbox::new(id);
+            let rest = outbox.take().map(Outbox::into_rest).unwrap_or_default();
+            send_again(embassy, &connection.transport, rest, offered.max_bytes, Some(&mut anew)).await;
+            *outbox = Some(anew);
         }
-    } else if let Some(outbox) = outbox.take() {
-        // The other server knows nothing of it any more: sent once more rather than lost.
-        link.put_back(outbox.into_rest());
+        Ok(Started::Unmanaged) => {
+            let rest = outbox.take().map(Outbox::into_rest).unwrap_or_default();
+            send_again(embassy, &connection.transport, rest, offered.max_bytes, None).await;
+        }
+        Err(_) => return Ending::Lost,
+    }
+    if let Some(outbox) = outbox.as_mut() {
+        outbox.begin();
     }
     let mut listener = Listener::new(embassy, &link.pair, bidi);
     let transport = connection.transport.clone();
@@ -251,7 +284,7 @@ async fn talk(
             Ok(Heard::Error(condition)) => {
                 tracing::info!(from = %link.pair.ours, to = %link.pair.theirs, condition, "federation.stream_error");
                 finish(connection, Over::Closed).await;
-                return Ending::Lost;
+                return Ending::Refused;
             }
             Err(error) => {
                 finish(connection, Over::Error(error)).await;
@@ -265,8 +298,37 @@ async fn finish(connection: Connection, over: Over) {
     connection.end_after(over, greeting::header("", "", None)).await;
 }
 
-/// Has the stream managed: goes on with the old one, or begins a new one. False when the peer does not want to.
-async fn manage(connection: &mut Connection, link: &Link, outbox: &mut Option<Outbox>) -> Result<bool, Over> {
+/// Sends what another connection has not had acknowledged.
+async fn send_again(
+    embassy: &Embassy,
+    transport: &Transport,
+    parcels: VecDeque<Parcel>,
+    max_bytes: Option<usize>,
+    mut outbox: Option<&mut Outbox>,
+) {
+    let mut buffer = Vec::new();
+    for parcel in parcels {
+        if write(embassy.house(), &parcel, &mut buffer, max_bytes).await
+            && let Some(outbox) = outbox.as_deref_mut()
+        {
+            outbox.push(parcel);
+        }
+    }
+    transport.write(&buffer);
+}
+
+/// How a stream begins.
+enum Started {
+    /// The old one goes on, and what it had not acknowledged is under way again.
+    Resumed,
+    /// A new one is managed; what to resume it with, if it can be resumed.
+    Managed(Option<String>),
+    /// Nothing is acknowledged.
+    Unmanaged,
+}
+
+/// Has the stream managed: goes on with the old one, or begins a new one.
+async fn manage(connection: &mut Connection, outbox: &mut Option<Outbox>) -> Result<Started, Over> {
     if let Some(id) = outbox.as_ref().and_then(|outbox| outbox.id.clone()) {
         connection.send(&management::resume(&id)).await?;
         let answer = management_answer(connection).await?;
@@ -280,22 +342,16 @@ async fn manage(connection: &mut Connection, link: &Link, outbox: &mut Option<Ou
                 parcel.stanza.write(&mut again, None);
             }
             connection.transport.write(&again);
-            return Ok(true);
+            return Ok(Started::Resumed);
         }
-    }
-    // The other server does not remember: what it has not acknowledged is sent once more rather than lost.
-    if let Some(outbox) = outbox.take() {
-        link.put_back(outbox.into_rest());
     }
     connection.send(management::ENABLE).await?;
     let answer = management_answer(connection).await?;
     if answer.name() != "enabled" {
-        return Ok(false);
+        return Ok(Started::Unmanaged);
     }
     let may_resume = matches!(answer.attribute("resume").as_deref(), Some("true" | "1"));
-    let id = answer.attribute("id").filter(|_| may_resume).map(|id| id.into_owned());
-    *outbox = Some(Outbox::new(id));
-    Ok(true)
+    Ok(Started::Managed(answer.attribute("id").filter(|_| may_resume).map(|id| id.into_owned())))
 }
 
 /// The answer to a wish; requests in between are answered.
