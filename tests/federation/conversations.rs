@@ -1,5 +1,7 @@
 //! What people of two servers do with each other, over every kind of link.
 
+use waxwing_testkit::{Element, RawClient};
+
 use crate::world::{Setup, World, say};
 
 /// Messages, questions and refusals in both directions.
@@ -158,4 +160,97 @@ fn push(contact: &str, state: &str) -> String {
     format!(
         "<iq type='set' id='{{any}}' {{…}}><query xmlns='jabber:iq:roster' {{…}}><item jid='{contact}' {state} {{…}}>{{…}}</item></query></iq>"
     )
+}
+
+/// A presence that says what a client wants to hear of (XEP-0115), and what it answers when it is asked.
+async fn say_interests(client: &mut RawClient) {
+    client
+        .send("<presence><c xmlns='http://jabber.org/protocol/caps' hash='md5' node='urn:test' ver='1'/></presence>")
+        .await;
+}
+
+/// The next that comes; questions about interests are answered.
+async fn next(client: &mut RawClient) -> Element {
+    let came = client.receive().await;
+    if let Some(query) = came.child("query").filter(|_| came.attribute("type") == Some("get")) {
+        let node = query.attribute("node").unwrap_or_default();
+        let (id, from) = (came.attribute("id").unwrap_or_default(), came.attribute("from").unwrap_or_default());
+        client
+            .send_bytes(format!(
+                "<iq type='result' id='{id}' to='{from}'><query xmlns='http://jabber.org/protocol/disco#info' node='{node}'>\
+                 <identity category='client' type='pc'/><feature var='urn:xmpp:avatar:metadata+notify'/></query></iq>"
+            ))
+            .await;
+    }
+    came
+}
+
+/// Takes what comes until the item of somebody else's node comes; its id and whose it is.
+async fn avatar_of_other(client: &mut RawClient) -> (String, String) {
+    loop {
+        let came = next(client).await;
+        let from = came.attribute("from").unwrap_or_default().to_owned();
+        let item = came.child("event").and_then(|event| event.child("items")?.child("item"));
+        if let Some(item) = item.filter(|_| !client.jid().starts_with(&from)) {
+            return (item.attribute("id").unwrap_or_default().to_owned(), from);
+        }
+    }
+}
+
+#[tokio::test]
+async fn people_see_the_avatars_of_another_server_whoever_subscribed_first() {
+    let world = World::new(Setup::default()).await;
+    let (mut romeo, mut juliet) = world.lovers().await;
+    for client in [&mut romeo, &mut juliet] {
+        say_interests(client).await;
+    }
+    // First he sees her alone, then she sees him, too: what their clients have said about themselves came before.
+    subscribe(&mut romeo, &mut juliet).await;
+    subscribe(&mut juliet, &mut romeo).await;
+    show(&mut romeo, &mut juliet).await;
+    show(&mut juliet, &mut romeo).await;
+}
+
+/// One asks to see the other, and does.
+async fn subscribe(one: &mut RawClient, other: &mut RawClient) {
+    let (from, to) = (one.bare().to_owned(), other.bare().to_owned());
+    one.send_bytes(format!("<presence type='subscribe' to='{to}'/>")).await;
+    until_presence(other, "subscribe", &from).await;
+    other.send_bytes(format!("<presence type='subscribed' to='{from}'/>")).await;
+    until_presence(one, "", &to).await;
+}
+
+/// One publishes what describes an avatar; the other is told of it, and fetches it.
+async fn show(one: &mut RawClient, other: &mut RawClient) {
+    let owner = one.bare().to_owned();
+    let name = owner.replace('@', "-");
+    one.send_bytes(format!(
+        "<iq type='set' id='p'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+         <publish node='urn:xmpp:avatar:metadata'><item id='{name}'><metadata xmlns='urn:xmpp:avatar:metadata'/></item>\
+         </publish></pubsub></iq>"
+    ))
+    .await;
+    assert_eq!(avatar_of_other(other).await, (name.clone(), owner.clone()));
+    other
+        .send_bytes(format!(
+            "<iq type='get' id='f' to='{owner}'><pubsub xmlns='http://jabber.org/protocol/pubsub'>\
+             <items node='urn:xmpp:avatar:metadata'/></pubsub></iq>"
+        ))
+        .await;
+    let mut came = next(other).await;
+    while came.attribute("id") != Some("f") {
+        came = next(other).await;
+    }
+    assert!(came.attribute("type") == Some("result") && came.to_string().contains(&name), "{came}");
+}
+
+/// Takes what comes until somebody's presence of a type does.
+async fn until_presence(client: &mut RawClient, kind: &str, from: &str) {
+    loop {
+        let came = next(client).await;
+        let is_his = came.attribute("from").is_some_and(|sender| sender.starts_with(from));
+        if came.name == "presence" && is_his && came.attribute("type").unwrap_or_default() == kind {
+            return;
+        }
+    }
 }

@@ -1,10 +1,10 @@
 //! What a server may send: addresses on every stanza, hosts that are ours, and lists (conformance rows C51 to C53, security
 //! rows S14 and S17).
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::peer::{Peer, logged_in, stream_error};
-use crate::world::{Setup, World};
+use crate::world::{Setup, World, say};
 
 /// A world whose Capulets are visited by a peer that has proved to be `evil.test`.
 async fn visited() -> (World, Peer) {
@@ -117,6 +117,59 @@ async fn a_server_that_is_blocked_is_not_welcome_and_not_written_to() {
             "<message type='error' from='x@evil.test' id='m' {…}>{error:cancel:remote-server-not-found}{…}</message>",
         )
         .await;
+}
+
+#[tokio::test]
+async fn only_servers_of_the_list_are_welcome_and_written_to() {
+    let world = World::new(Setup { more: "allow = [\"montague.lit\", \"capulet.lit\"]", ..Setup::default() }).await;
+    let address = world.capulet.server.addresses().s2s_tls[0];
+    let mut peer = Peer::connect_tls(address, Some(&world.authority.sign("verona.lit"))).await;
+    peer.send(crate::peer::header("verona.lit", "capulet.lit")).await;
+    assert_eq!(stream_error(&peer.rest().await), "policy-violation");
+    let (mut romeo, mut juliet) = world.lovers().await;
+    juliet.send("<message to='x@verona.lit' type='chat' id='m'><body>x</body></message>").await;
+    juliet
+        .expect(
+            "<message type='error' from='x@verona.lit' id='m' {…}>{error:cancel:remote-server-not-found}{…}</message>",
+        )
+        .await;
+    say(&mut juliet, &mut romeo, "hello").await;
+    say(&mut romeo, &mut juliet, "hello").await;
+}
+
+#[tokio::test]
+async fn a_server_that_is_too_fast_is_read_slowly_and_no_other_is() {
+    let more = "server_stanzas = \"10/s\"\nserver_stanzas_burst = 5";
+    let world = World::new(Setup { more, ..Setup::default() }).await;
+    let address = world.capulet.server.addresses().s2s_tls[0];
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    let to = juliet.jid().to_owned();
+    let text = |domain: &str, id: usize| {
+        format!("<message from='x@{domain}' to='{to}' type='chat' id='{id}'><body>x</body></message>")
+    };
+    // Two connections of one server count together.
+    let mut peers = [
+        logged_in(address, &world.authority, "evil.test").await,
+        logged_in(address, &world.authority, "evil.test").await,
+    ];
+    let mut other = logged_in(address, &world.authority, "good.test").await;
+    let began = Instant::now();
+    for id in 0..10 {
+        peers[0].send(text("evil.test", id)).await;
+        peers[1].send(text("evil.test", id)).await;
+    }
+    other.send(text("good.test", 1)).await;
+    let (mut evil, mut good_after) = (0, None);
+    while evil < 20 {
+        match juliet.receive().await.attribute("from") {
+            Some("x@good.test") => good_after = Some(evil),
+            Some("x@evil.test") => evil += 1,
+            _ => {}
+        }
+    }
+    // Twenty stanzas: five at once, each of the others a tenth of a second.
+    assert!(began.elapsed() > Duration::from_millis(1_000), "{:?}", began.elapsed());
+    assert!(good_after.is_some_and(|after| after < 15), "{good_after:?}");
 }
 
 #[tokio::test]

@@ -31,10 +31,17 @@ pub struct Side {
     pub line: Relay,
     there: Arc<Mutex<SocketAddr>>,
     direct_tls: bool,
-    _certificates: TempDir,
+    /// Where its certificate lies.
+    pub certificates: TempDir,
 }
 
 impl Side {
+    /// Gives it another certificate while it runs.
+    pub fn take_certificate(&self, signed: &Signed) {
+        signed.write(self.certificates.path(), self.server.host());
+        self.server.reload();
+    }
+
     /// Stops the server and starts it again.
     pub async fn restart(&self) {
         self.server.stop().await;
@@ -140,7 +147,7 @@ async fn side(
     let text = federating(&authority.file(), certificates.path(), addresses, &more);
     let server = TestServer::start(common::options().hosts(&[domain]).toml(text)).await;
     trust(&server, certificates.path(), authority);
-    let side = Side { server, line, there, direct_tls: setup.direct_tls, _certificates: certificates };
+    let side = Side { server, line, there, direct_tls: setup.direct_tls, certificates };
     side.tell_the_line();
     side
 }
@@ -176,8 +183,8 @@ pub async fn bodies_until(client: &mut RawClient, last: &str) -> Vec<String> {
     let mut bodies = Vec::new();
     loop {
         let element: Element = client.receive().await;
+        assert_ne!(element.attribute("type"), Some("error"), "{element}");
         if let Some(body) = element.child("body") {
-            assert_ne!(element.attribute("type"), Some("error"), "{element}");
             bodies.push(body.text());
             if bodies.last().is_some_and(|body| body == last) {
                 return bodies;
