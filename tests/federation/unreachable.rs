@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use futures_util::FutureExt as _;
 use tokio::net::{TcpListener, UdpSocket};
 use waxwing_testkit::RawClient;
 
@@ -317,4 +318,27 @@ async fn f25_a_stanza_that_the_other_server_does_not_bear_is_given_up() {
     juliet.send("<message to='x@strict.test' type='chat' id='good'><body>good</body></message>").await;
     let heard = managed(&listener, &shown, "strict.test").await.until("good</body>").await;
     assert!(!heard.contains("bad"), "{heard}");
+}
+
+#[tokio::test]
+async fn s37_a_server_sends_nobody_to_another_address() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let inside = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let there = inside.local_addr().expect("bound");
+    let world = world_with(&listener, "elsewhere.test", "").await;
+    let mut juliet = world.capulet.scene().online("juliet/balcony").await;
+    let sent = async {
+        let mut peer = Peer::accept_tls(&listener, &world.authority.sign("elsewhere.test")).await;
+        peer.until("<stream:stream").await;
+        peer.send(answering_header("elsewhere.test", "capulet.lit", "1")).await;
+        peer.send(format!(
+            "<stream:error><see-other-host xmlns='urn:ietf:params:xml:ns:xmpp-streams'>{there}</see-other-host>\
+             </stream:error></stream:stream>"
+        ))
+        .await;
+        peer.rest().await;
+    };
+    let ((condition, _), ()) = tokio::join!(told(&mut juliet, "elsewhere.test"), sent);
+    assert_eq!(condition, "remote-server-timeout");
+    assert!(inside.accept().now_or_never().is_none(), "it was followed inside");
 }
