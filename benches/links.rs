@@ -7,7 +7,6 @@
 
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
-#[allow(dead_code, reason = "the tests use the rest")]
 #[path = "../tests/federation/authority.rs"]
 mod authority;
 #[path = "../tests/common/mod.rs"]
