@@ -16,6 +16,8 @@ pub const MODULES: &[Plan] = &[
     // hears what a client says when it goes, before presence takes it
     waxwing_basics::PLAN,
     waxwing_roster::PLAN,
+    // says which picture there is, before presence shows it
+    waxwing_vcard::PLAN,
     waxwing_presence::PLAN,
     // what people publish about themselves; a contact's presence has been settled before
     waxwing_pubsub::PLAN,

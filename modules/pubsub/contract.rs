@@ -12,7 +12,7 @@ use waxwing_core::xml::Element;
 use waxwing_storage::StorageError;
 
 use crate::access::{configuration_for, is_wider_than};
-use crate::configuration::Configuration;
+use crate::configuration::{Access, Configuration};
 use crate::protocol::{payload_too_big, precondition_not_met};
 use crate::request::{MOST_ID, MOST_NAME};
 use crate::service::Service;
@@ -46,6 +46,11 @@ impl Nodes for Service {
         let shelf = self.store.shelf(account).await?;
         let Some(node) = shelf.node(node) else { return Ok(Vec::new()) };
         self.store.ids(node, self.most_items()).await
+    }
+
+    async fn is_open(&self, account: &BareJid, node: &str) -> Result<bool, StorageError> {
+        let shelf = self.store.shelf(account).await?;
+        Ok(shelf.node(node).is_some_and(|node| node.configuration.access == Access::Open))
     }
 
     async fn publish(

@@ -52,6 +52,12 @@ pub trait Nodes: Send + Sync {
     /// What storage failed with.
     async fn item_ids(&self, account: &BareJid, node: &str) -> Result<Vec<Box<str>>, StorageError>;
 
+    /// Whether everybody may see a node; no also when there is no such node.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    async fn is_open(&self, account: &BareJid, node: &str) -> Result<bool, StorageError>;
+
     /// Publishes items for an account that exists, in one transaction; those with an id that the node has already take
     /// the place of the older ones. Subscribers are told after the commit.
     ///

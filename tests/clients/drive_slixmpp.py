@@ -296,6 +296,33 @@ async def publish_and_hear(server, checks):
         await person.log_out()
 
 
+async def show_a_card(server, checks):
+    """XEP-0054 and XEP-0153: a card with a picture is read while its owner is away, and presence names the picture."""
+    juliet, romeo = Publisher(server, "juliet", "card"), Publisher(server, "romeo", "card")
+    for person in (juliet, romeo):
+        for plugin in ("xep_0054", "xep_0153"):
+            person.register_plugin(plugin)
+        await person.log_in()
+    card = juliet.plugin["xep_0054"].make_vcard()
+    card["FN"] = "Juliet Capulet"
+    await juliet.plugin["xep_0054"].publish_vcard(card)
+    picture = b"\x89PNG" + bytes(range(200))
+    await juliet.plugin["xep_0153"].set_avatar(avatar=picture, mtype="image/png")
+    name = juliet.plugin["xep_0084"].generate_id(picture)
+    update = "{vcard-temp:x:update}x/{vcard-temp:x:update}photo"
+    seen = lambda: [p.xml.findtext(update) for p in romeo.presences if str(p["from"]) == f"{juliet.bare}/card"]  # noqa: E731
+    await romeo.until(lambda: name in seen(), "the hash of the picture in presence")
+    checks.check("presence names the picture of a card", name in seen(), seen())
+    fetched = await romeo.plugin["xep_0084"].retrieve_avatar(juliet.bare, name)
+    value = fetched["pubsub"]["items"]["item"]["avatar_data"]["value"]
+    checks.check("the picture of a card is in the node, too", value == picture, len(value))
+    await juliet.log_out()
+    read = (await romeo.plugin["xep_0054"].get_vcard(juliet.bare, local=False))["vcard_temp"]
+    checks.check("a card is read while its owner is away", read["FN"] == "Juliet Capulet", read["FN"])
+    checks.check("its picture is unaltered", read["PHOTO"]["BINVAL"] == picture, len(read["PHOTO"]["BINVAL"] or b""))
+    await romeo.log_out()
+
+
 async def outlive_a_restart(server, romeo, juliet, checks):
     """Messages for someone absent survive a restart; those present come back by themselves."""
     await juliet.log_out()
@@ -379,6 +406,7 @@ async def drive(server, checks):
         (ask_around, (romeo, juliet)),
         (versions_of_the_roster, (romeo,)),
         (publish_and_hear, (server,)),
+        (show_a_card, (server,)),
         (outlive_a_restart, (server, romeo, juliet)),
         (change_passwords, (server,)),
     ):

@@ -4,6 +4,7 @@
 mod common;
 
 mod access;
+mod avatars;
 mod bookmarks;
 mod capabilities;
 mod configuring;
