@@ -28,7 +28,7 @@ impl Avatars {
     ///
     /// # Errors
     /// When the database does not answer.
-    pub async fn into_card(&self, store: &Store, account: &BareJid, settings: &Settings) -> Result<(), Refusal> {
+    pub async fn fill_card(&self, store: &Store, account: &BareJid, settings: &Settings) -> Result<(), Refusal> {
         let told = self.told(account).await?;
         for _ in 0..MOST_TRIES {
             let read = store.get(account).await?;
@@ -66,7 +66,7 @@ impl Avatars {
     ///
     /// # Errors
     /// What the nodes refuse with.
-    pub async fn out_of_card(
+    pub async fn publish_from_card(
         &self,
         account: &BareJid,
         photo: Option<&Photo>,

@@ -116,7 +116,7 @@ impl Module for Cards {
         match event {
             Event::NodeChanged { account, node } if &**node == METADATA => {
                 let Some(avatars) = &self.avatars else { return };
-                if let Err(error) = avatars.into_card(&self.store, account, &self.settings).await {
+                if let Err(error) = avatars.fill_card(&self.store, account, &self.settings).await {
                     tracing::warn!(%account, %error, "vcard.photo_not_taken");
                 }
                 self.photos.forget(account);
@@ -153,7 +153,7 @@ impl Cards {
         self.photos.forget(owner);
         done?;
         if let Some(avatars) = &self.avatars
-            && let Err(refusal) = avatars.out_of_card(owner, photo.as_ref(), before.as_deref()).await
+            && let Err(refusal) = avatars.publish_from_card(owner, photo.as_ref(), before.as_deref()).await
         {
             // The card is what was asked for, and it is kept.
             tracing::debug!(account = %owner, %refusal, "vcard.photo_not_published");

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import logging
+import subprocess
 import sys
 from xml.etree import ElementTree
 
@@ -214,6 +215,22 @@ async def scenario(checks, us, them, with_restarts):
             romeo.hang_up()
 
 
+def examine(checks, us, them):
+    """What `waxwing doctor` says of the peer: both kinds of streams are well, and nothing but a web is missing."""
+    names, authority = us.world.names, us.world.authority.certificate
+    said = subprocess.run(
+        [us.binary, "doctor", them.domain, "--resolver", f"{names.address}:{names.port}", "--ca", str(authority),
+         "--private-addresses", "--connect", f"client={them.address}:{them.c2s}", "--from", us.domain],
+        capture_output=True, text=True, timeout=40, check=False,
+    )
+    streams = said.stdout.partition("\nClients\n")[2].partition("\nOther servers\n")
+    # A server that believes certificates alone shows the door to a doctor, who has none of a server.
+    is_met = "  ok   " in streams[2] or "note without a certificate" in streams[2]
+    is_well = "ok   STARTTLS" in streams[0] and "SCRAM-SHA-" in streams[0] and is_met
+    checks.check("the doctor finds the peer's streams well", is_well and "FAIL" not in said.stdout, said.stdout)
+    checks.check("and tells that it has no web", said.returncode == 1 and "WARN https://" in said.stdout, said.stderr)
+
+
 def proofs(us, mode):
     """What the log of Waxwing says of how the two have proved themselves, in both directions."""
     log = us.log.read_text(errors="replace")
@@ -238,6 +255,8 @@ def run(peer, mode, binary, with_restarts):
                 print(us.log_tail(), them.log_tail(), sep="\n", file=sys.stderr)
                 for log in them.folder.glob("*.log"):
                     print(*log.read_text(errors="replace").splitlines()[-60:], sep="\n", file=sys.stderr)
+            if not mode.dialback:
+                examine(checks, us, them)
             held, lines = proofs(us, mode)
             checks.check("each proof was the one of this mode", held and any(lines), lines)
             if mode.bidi and them.knows_bidi:
