@@ -114,6 +114,8 @@ async def come_in(crone, wicca, hag, checks):
     presence, _, occupants, _ = await hag.enter(COVEN, "thirdwitch")
     checks.check("the third comes in", len(occupants) == 3, occupants)
     for witch in (crone, wicca, hag):
+        # Who was there before hears of her a moment before or after she has all of it.
+        await witch.until(lambda witch=witch: len(witch.muc.get_roster(COVEN)) >= 3, "the third to be seen")
         nicks = sorted(witch.muc.get_roster(COVEN))
         checks.check(f"{witch.bare} sees all three", nicks == ["firstwitch", "secondwitch", "thirdwitch"], nicks)
     seen = crone.muc.get_jid_property(COVEN, "thirdwitch", "jid")
@@ -238,6 +240,9 @@ async def outlive_a_restart(server, crone, wicca, hag, checks):
     checks.check("the server ends cleanly", code == 0, code)
     for witch in (crone, wicca, hag):
         await witch.until(lambda witch=witch: "disconnected" in witch.events, "the end of the connection")
+        gone = [presence for presence in witch.shown if presence["type"] == "unavailable"]
+        codes = [witch.statuses(presence) for presence in gone]
+        checks.check(f"{witch.bare} is told that the service stops", codes == [{110, 332}], codes)
     await asyncio.to_thread(server.start)
     for witch in (crone, wicca, hag):
         await witch.log_in()

@@ -87,10 +87,9 @@ async fn what_was_said_before_he_asks_is_told_at_once_and_after_a_rest_too() {
     settled().await;
     assert_eq!(to_ben.count("<rai "), 0, "he has heard it");
     // The room falls asleep, and is asked in the database.
+    let tasks = scene.house.tasks().len() - 2;
     anna.end(None);
-    settled().await;
-    settled().await;
-    let tasks = scene.house.tasks().len();
+    eventually(|| scene.house.tasks().len() == tasks, || "the room does not sleep".to_owned()).await;
     to_carl.forget();
     listen(&scene, &carl).await;
     to_carl.wait_for(&told(&scene)).await;

@@ -14,7 +14,7 @@ use waxwing_core::address::{BareJid, DomainPart};
 use waxwing_core::events::Event as HouseEvent;
 use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::stanza::{Stanza, element};
-use waxwing_core::testing::Paper;
+use waxwing_core::testing::{Paper, eventually};
 
 #[tokio::test]
 async fn what_is_said_is_archived_and_then_heard_by_all() {
@@ -120,8 +120,8 @@ async fn a_room_sleeps_and_wakes_with_all_it_remembers() {
     .await;
     say(&anna, &format!("<presence to='{}/anna' type='unavailable'/>", scene.room)).await;
     to_anna.wait_for("role='none'").await;
-    tokio::time::sleep(Duration::from_millis(400)).await;
-    assert_eq!(scene.house.tasks().len(), tasks, "nobody is in it, nobody asks");
+    let awake = || scene.house.tasks().len() - tasks;
+    eventually(|| awake() == 0, || "nobody is in it, nobody asks, and it does not sleep".to_owned()).await;
     let (ben, to_ben) = session(&scene.house, "ben").await;
     say(&ben, &format!("<presence to='{}/ben'><x xmlns='http://jabber.org/protocol/muc'/></presence>", scene.room))
         .await;
@@ -321,8 +321,10 @@ async fn an_account_that_is_removed_is_forgotten_by_rooms_that_sleep() {
     )
     .await;
     to_anna.wait_for("id='adm' type='result'").await;
+    let tasks = scene.house.tasks().len();
     anna.end(None);
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // Her writer goes, and the room.
+    eventually(|| scene.house.tasks().len() == tasks - 2, || "the room does not sleep".to_owned()).await;
     let host = scene.house.hosts()[0].clone();
     host.tell(HouseEvent::AccountRemoved(BareJid::new("anna@remove.test").unwrap())).await;
     let (ben, to_ben) = scene.enter("ben").await;

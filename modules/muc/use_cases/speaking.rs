@@ -278,3 +278,31 @@ fn who_says_too_much_must_wait() {
     assert_eq!(cave.hear(&groupchat(WICCA, "<subject>x</subject>")).error(), "wait policy-violation");
     assert!(cave.changes.is_empty() && cave.room.records().subject.is_none());
 }
+
+/// What is said is encoded once: everyone in the room, the history and the archive share the same bytes.
+#[test]
+fn all_who_hear_a_message_share_one_encoding() {
+    let mut cave = Cave::with(|configuration| {
+        configuration.archiving = true;
+        configuration.whois = Whois::Moderators;
+    })
+    .witches();
+    let heard = cave.hear(&groupchat(HAG, "<body>Harpier cries</body>"));
+    assert_eq!(heard.0.len(), 3);
+    let place = |stanza: &Stanza| stanza.payloads().next().expect("a body").bytes().as_ptr();
+    let places: Vec<_> = heard.0.iter().map(place).collect();
+    assert!(places.iter().all(|one| *one == places[0]), "{places:?}");
+    // Presence, too: all who see the same of a newcomer are sent the same.
+    let heard = cave.join(BARD, "bard");
+    let of_bard: Vec<_> = heard
+        .0
+        .iter()
+        .filter(|stanza| {
+            stanza.from.as_ref().and_then(|from| from.resource()).is_some_and(|nick| nick.as_str() == "bard")
+                && stanza.to != Some(jid(BARD))
+        })
+        .collect();
+    let knowing: Vec<_> =
+        of_bard.iter().filter(|stanza| stanza.to != Some(jid(HAG))).map(|stanza| place(stanza)).collect();
+    assert!(of_bard.len() == 3 && knowing.len() == 2 && knowing[0] == knowing[1], "{knowing:?}");
+}
