@@ -405,3 +405,32 @@ async fn a_hundred_enter_at_once_and_everyone_sees_everyone() {
         assert_eq!((sent.count("<status code='332'/>"), sent.count("type='unavailable'")), (1, 1));
     }
 }
+
+/// The longest message there may be, markup that is none, heaps of accents, and letters that turn the line around.
+#[tokio::test]
+async fn f29_poison_reaches_a_hundred_as_it_was_sent_and_they_talk_on() {
+    let scene = Scene::new("poison.test", "").await;
+    let mut clients = vec![scene.make("user0").await];
+    for number in 1..100 {
+        clients.push(scene.enter(&format!("user{number}")).await);
+    }
+    let zalgo = format!("Z{}", "\u{334}\u{35B}\u{307}".repeat(3_000));
+    let poison =
+        ["\u{1F9D9}".repeat(100_000), "&lt;".repeat(10_000), zalgo, "\u{202E}\u{5D0}\u{5D1}\u{2066}x".to_owned()];
+    for (_, sent) in &clients {
+        sent.forget();
+    }
+    for body in &poison {
+        say(&clients[7].0, &format!("<message to='{}' type='groupchat'><body>{body}</body></message>", scene.room))
+            .await;
+    }
+    scene.talk(&clients[8].0, "hello").await;
+    for (_, sent) in &clients {
+        sent.wait_for("<body>hello</body>").await;
+        let text = sent.text();
+        let heard: Vec<&str> = text.split("<body>").skip(1).filter_map(|rest| rest.split("</body>").next()).collect();
+        assert!(heard[..4].iter().zip(&poison).all(|(heard, sent)| heard == sent) && heard.len() == 5, "changed");
+        sent.forget();
+    }
+    scene.close().await;
+}
