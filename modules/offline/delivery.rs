@@ -24,7 +24,7 @@ use waxwing_core::stanza::{Stanza, element};
 use waxwing_storage::{GroupCommit, StorageError};
 
 use crate::cursor::Cover;
-use crate::depots::{Depots, is_behind, is_here, is_open};
+use crate::depots::{self, Depots, is_behind, is_here, is_open};
 use crate::keeping;
 use crate::page::{self, Item, Page, Place, Source};
 use crate::store::{Change, Message, Store};
@@ -232,6 +232,9 @@ impl Delivery {
             messages.push((source, session.progress().put));
         }
         let is_complete = left.is_empty();
+        if let (true, Some(until)) = (is_complete, page.archive_read_until) {
+            depots::note_handed_over(session, until);
+        }
         let (rows, archived) = Source::sort(left.iter());
         self.depots.arrived(account, &rows, &[]);
         self.depots.with_cursor(account, |cursor| cursor.take_back(&archived));

@@ -29,6 +29,23 @@ impl Note for UpToDate {}
 struct OpenSince(i64);
 impl Note for OpenSince {}
 
+/// What the archive held for the account up to this id was put into the session's mailbox, or was nothing to be delivered.
+#[derive(Clone, Copy)]
+struct HandedOver(i64);
+impl Note for HandedOver {}
+
+/// The session was given all that the archive held up to this id.
+pub fn note_handed_over(session: &Session, until: i64) {
+    let before = session.note::<HandedOver>().map_or(until, |HandedOver(before)| before);
+    session.put_note(HandedOver(until.max(before)));
+}
+
+/// Whether the session was given the message of this id out of the archive. The message may come after that: it is
+/// committed, and read by whoever delivers, before it has found out who is there.
+pub fn was_handed_over(session: &Session, id: i64) -> bool {
+    session.note::<HandedOver>().is_some_and(|HandedOver(until)| id <= until)
+}
+
 /// The session has said whether it is open: `now` is the id of this moment, `first` that it was not available before.
 pub fn note_opening(session: &Session, first: bool, now: i64) {
     if !is_open(session) {
@@ -175,6 +192,11 @@ impl Depots {
         let depots = self.depots.lock();
         let rows = depots.get(account).map(|depot| &depot.rows);
         ids.iter().filter(|id| !rows.is_some_and(|rows| rows.contains(id))).copied().collect()
+    }
+
+    /// The rows that are handed over and not deleted yet.
+    pub fn handed(&self, account: &BareJid) -> HashSet<i64> {
+        self.depots.lock().get(account).map_or_else(HashSet::new, |depot| depot.rows.clone())
     }
 
     /// These rows are about to be handed over.

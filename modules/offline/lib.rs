@@ -108,7 +108,11 @@ impl Module for Offline {
     async fn pass(&self, stage: Stage, parcel: &mut Parcel) -> Result<Pass, Refusal> {
         match (stage, parcel.stanza.to.as_ref().map(|to| to.to_bare())) {
             (Stage::Choose, Some(account)) if is_known_to_all(&account, parcel) => Ok(Pass::Taken),
-            (Stage::Choose, Some(account)) => self.wait_in_line(&account, parcel).await,
+            (Stage::Choose, Some(account)) => match self.wait_in_line(&account, parcel).await? {
+                // While it waited it may have been given to them.
+                Pass::Onward if is_known_to_all(&account, parcel) => Ok(Pass::Taken),
+                pass => Ok(pass),
+            },
             (Stage::Rescue, Some(account)) => self.rescue(&account, parcel).await,
             _ => Ok(Pass::Onward),
         }
@@ -134,15 +138,18 @@ impl Module for Offline {
     }
 }
 
-/// Takes away those recipients who have found the message in the archive for themselves, and became available between
-/// its commit and this moment. Whether that was all of them.
+/// Takes away those recipients who have found the message in the archive for themselves or were given it from there, and
+/// became available between its commit and this moment. Whether that was all of them.
 fn is_known_to_all(account: &BareJid, parcel: &mut Parcel) -> bool {
     let is_for_all = parcel.stanza.to.as_ref().is_some_and(|to| to.resource().is_none());
     if !is_for_all || parcel.recipients.is_empty() {
         return false;
     }
     let Some(id) = kept_for(account, &parcel.stanza) else { return false };
-    parcel.recipients.retain(|session| session.note::<CatchesUp>().is_none_or(|CatchesUp(until)| until < id));
+    parcel.recipients.retain(|session| {
+        let has_found = session.note::<CatchesUp>().is_some_and(|CatchesUp(until)| id <= until);
+        !has_found && !depots::was_handed_over(session, id.0)
+    });
     parcel.recipients.is_empty()
 }
 
@@ -250,6 +257,9 @@ impl Offline {
         let archived = self.archived(account, parcel);
         let message = match archived {
             Some(id) if is_for_all && !comes_back => {
+                if delivery.open_sessions(account).iter().any(|session| depots::was_handed_over(session, id)) {
+                    return Ok(Fate::Kept);
+                }
                 let covered = delivery.cover(account, id).await;
                 drop(storing);
                 self.begin_to_deliver(account);

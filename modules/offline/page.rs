@@ -115,6 +115,8 @@ pub async fn read(
         },
         None => Vec::new(),
     };
+    // Before they are read: one that is deleted meanwhile is still among them, and is not handed over any more.
+    let handed = delivery.depots.handed(account);
     let mut rows = delivery.store.page(account, place.rows_after, PAGE_MESSAGES, PAGE_BYTES).await?;
     // Whichever place was read less far decides how far both go now.
     let rows_until = if is_last(&rows) { i64::MAX } else { rows.last().map_or(i64::MAX, |row| row.id) };
@@ -130,7 +132,7 @@ pub async fn read(
     let mut in_archive = Vec::new();
     let free = delivery.free(account, &rows.iter().map(|row| row.id).collect::<Vec<_>>());
     for Kept { id, content } in rows {
-        if !free.contains(&id) || place.unreadable.contains(&id) {
+        if handed.contains(&id) || !free.contains(&id) || place.unreadable.contains(&id) {
             continue;
         }
         match content {

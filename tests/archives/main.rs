@@ -3,6 +3,8 @@
 #[path = "../common/mod.rs"]
 mod common;
 
+mod catching_up;
+mod clients;
 mod keeping;
 mod offline;
 mod queries;

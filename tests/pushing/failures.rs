@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::app::{App, SERVER, away, goes, registers, writes};
+use waxwing_testkit::TestServer;
+
+use crate::app::{App, SERVER, away, goes, quick, registers, writes};
 
 #[tokio::test]
 async fn a_dead_registration_ends_and_those_of_others_stay() {
@@ -91,4 +93,38 @@ async fn s17_only_the_app_server_that_was_asked_can_answer() {
     tokio::time::sleep(Duration::from_millis(400)).await;
     writes(&mut romeo, "juliet", "two").await;
     assert_eq!(app.takes_call().await.node, "n1");
+}
+
+#[tokio::test]
+async fn f28_what_is_registered_disabled_and_dead_stays_so_over_a_restart_and_counting_begins_anew() {
+    let server = TestServer::start(quick()).await;
+    let scene = server.scene();
+    let mut app = App::start(&scene).await;
+    let mut romeo = scene.online("romeo/orchard").await;
+    let mut juliet = scene.online("juliet/phone").await;
+    for node in ["stays", "is-disabled", "is-dead"] {
+        registers(&mut juliet, node).await;
+    }
+    juliet
+        .send("<iq type='set' id='off'><disable xmlns='urn:xmpp:push:0' jid='{app/push}' node='is-disabled'/></iq>")
+        .await;
+    juliet.expect("<iq type='result' id='off' {…}/>").await;
+    goes(juliet).await;
+    writes(&mut romeo, "juliet", "one").await;
+    for _ in 0..2 {
+        let called = app.call().await;
+        let error = "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>";
+        let (of, content) = if called.node == "is-dead" { ("error", error) } else { ("result", "") };
+        app.client.send(format!("<iq type='{of}' id='{}' to='{{host}}'>{content}</iq>", called.id())).await;
+    }
+    app.client.drain().await;
+    server.stop().await;
+    server.start_again().await.unwrap();
+    let mut app = App::start(&scene).await;
+    let mut romeo = scene.online("romeo/orchard").await;
+    writes(&mut romeo, "juliet", "two").await;
+    let called = app.takes_call().await;
+    assert_eq!((called.node.as_str(), called.count()), ("stays", 1), "what waited before was called for before");
+    assert_eq!(called.option("secret").as_deref(), Some("secret of stays"));
+    app.is_left_alone().await;
 }

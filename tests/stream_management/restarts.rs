@@ -69,3 +69,55 @@ async fn f1_after_a_crash_clients_learn_how_far_they_got() {
     juliet.client.bind("balcony").await;
     juliet.client.barrier().await;
 }
+
+/// Romeo writes to Juliet's account and waits for nothing.
+async fn talks(romeo: &mut Managed, lines: &[String]) {
+    for line in lines {
+        romeo.writes("{juliet}", line).await;
+    }
+    assert!(romeo.asks().await > 0);
+}
+
+#[tokio::test]
+async fn f18_what_is_said_while_sessions_come_back_is_shown_at_once_and_once() {
+    let server = TestServer::start(options()).await;
+    let scene = server.scene();
+    let mut romeo = Managed::online(&scene, "romeo/orchard").await;
+    let mut juliet = Managed::online(&scene, "juliet/balcony").await;
+    let mut expected: Vec<String> = Vec::new();
+    for round in 0..6 {
+        let lines: Vec<String> = (0..30).map(|line| format!("{round}-{line:02}")).collect();
+        let (before, meanwhile) = lines.split_at(10);
+        expected.extend(lines.iter().cloned());
+        let is_stopped = round % 2 == 1;
+        if is_stopped {
+            // Some wait in a session without a wire when it is stored.
+            juliet.breaks();
+            talks(&mut romeo, before).await;
+            server.stop().await;
+            server.start_again().await.expect("it starts");
+            let handled = romeo.resumes(&scene).await;
+            assert_eq!(handled as usize, expected.len() - meanwhile.len());
+        } else {
+            talks(&mut romeo, before).await;
+            juliet.breaks();
+        }
+        // The rest comes while she comes back.
+        tokio::join!(talks(&mut romeo, meanwhile), async {
+            juliet.resumes(&scene).await;
+            if juliet.got.last() != expected.last() {
+                juliet.receives_until(expected.last().expect("something was said")).await;
+            }
+        });
+        assert_eq!(juliet.got, expected, "round {round}");
+        if round != 2 {
+            juliet.acknowledges().await;
+        }
+    }
+    // Nothing comes later, and nothing is left for another device.
+    juliet.asks().await;
+    assert_eq!(juliet.got, expected);
+    let mut phone = scene.session("juliet/phone").await;
+    let came = phone.go_online(0).await;
+    assert!(came.iter().all(|stanza| stanza.name != "message"), "{came:?}");
+}
