@@ -1,8 +1,8 @@
 //! How much memory an idle session costs: several thousand clients of one server, each with an account of its own, logged in
 //! over TLS, roster fetched, presence sent, then silent.
 //!
-//! `cargo bench --bench sessions` (`SESSIONS=4000`, `SETTLE=15` seconds of silence before the second look). Linux only: the
-//! server's private memory is read from `/proc`.
+//! `cargo bench --bench sessions` (`SESSIONS=4000`, `SETTLE=15` seconds of silence before the second look, `TRANSPORT=tcp` or
+//! `websocket`, both over TLS). Linux only: the server's private memory is read from `/proc`.
 
 #![allow(clippy::print_stdout, reason = "the figures are what it is for")]
 
@@ -12,13 +12,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use futures_util::SinkExt;
 use futures_util::stream::{self, StreamExt};
 use rustls::pki_types::ServerName;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+use tokio_tungstenite::WebSocketStream;
 use waxwing_testkit::scram::{Scram, base64, from_base64};
+use waxwing_testkit::websocket::{Message, upgrade};
 use waxwing_testkit::{TlsChoice, stream_header};
 
 const PASSWORD: &str = "a-long-enough-passphrase";
@@ -29,7 +32,84 @@ const AT_ONCE: usize = 16;
 /// Sessions that are there before the first look, so that what a server costs as such does not count.
 const WARM_UP: usize = 200;
 
-type Client = TlsStream<TcpStream>;
+/// How clients come.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Transport {
+    Tcp,
+    WebSocket,
+}
+
+impl Transport {
+    fn from_environment() -> anyhow::Result<Transport> {
+        match std::env::var("TRANSPORT").as_deref() {
+            Err(_) | Ok("tcp") => Ok(Transport::Tcp),
+            Ok("websocket") => Ok(Transport::WebSocket),
+            Ok(other) => bail!("TRANSPORT is {other:?}, which is neither tcp nor websocket"),
+        }
+    }
+
+    /// The application protocol of TLS.
+    fn protocol(self) -> &'static str {
+        match self {
+            Transport::Tcp => "xmpp-client",
+            Transport::WebSocket => "http/1.1",
+        }
+    }
+
+    /// What a session may cost in bytes.
+    fn target(self) -> usize {
+        match self {
+            Transport::Tcp => 10 * 1024,
+            Transport::WebSocket => 12 * 1024,
+        }
+    }
+}
+
+/// One client: a stream of bytes, or of frames with one element each.
+enum Client {
+    Tcp(Box<TlsStream<TcpStream>>),
+    WebSocket(Box<WebSocketStream<TlsStream<TcpStream>>>),
+}
+
+impl Client {
+    async fn say(&mut self, xml: &str) -> anyhow::Result<()> {
+        match self {
+            Client::Tcp(stream) => Ok(stream.write_all(xml.as_bytes()).await?),
+            Client::WebSocket(socket) => Ok(socket.send(Message::text(xml)).await?),
+        }
+    }
+
+    async fn open(&mut self) -> anyhow::Result<()> {
+        let header = match self {
+            Client::Tcp(_) => stream_header("to='localhost' version='1.0'"),
+            Client::WebSocket(_) => {
+                "<open xmlns='urn:ietf:params:xml:ns:xmpp-framing' to='localhost' version='1.0'/>".to_owned()
+            }
+        };
+        self.say(&header).await
+    }
+
+    /// What comes next, appended.
+    async fn hear(&mut self, heard: &mut Vec<u8>) -> anyhow::Result<()> {
+        match self {
+            Client::Tcp(stream) => ensure!(stream.read_buf(heard).await? > 0, "the server closed the stream"),
+            Client::WebSocket(socket) => match socket.next().await.context("the server closed the WebSocket")?? {
+                Message::Text(text) => heard.extend_from_slice(text.as_bytes()),
+                Message::Close(_) => bail!("the server closed the WebSocket"),
+                _ => {}
+            },
+        }
+        Ok(())
+    }
+
+    /// The connection alone; frames are not looked at any more, so that nothing of this process grows with them.
+    fn into_connection(self) -> TlsStream<TcpStream> {
+        match self {
+            Client::Tcp(stream) => *stream,
+            Client::WebSocket(socket) => socket.into_inner(),
+        }
+    }
+}
 
 /// The server under measure; killed when it is dropped.
 struct Server(Child);
@@ -49,7 +129,7 @@ fn free_port() -> anyhow::Result<u16> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
 }
 
-async fn start(folder: &Path, port: u16) -> anyhow::Result<Server> {
+async fn start(folder: &Path, port: u16, transport: Transport) -> anyhow::Result<Server> {
     let lifted = [
         "connections",
         "connections_burst",
@@ -59,9 +139,10 @@ async fn start(folder: &Path, port: u16) -> anyhow::Result<Server> {
     ];
     let limits: String = lifted.iter().map(|limit| format!("{limit} = 'unlimited'\n")).collect();
     let path = |name: &str| folder.join(name).display().to_string();
+    let listener = if transport == Transport::Tcp { "c2s_tls" } else { "https" };
     let text = format!(
-        "[storage]\nurl = 'sqlite:{}'\n[tls]\ncertificates = '{}'\n[listen]\nc2s = []\nc2s_tls = ['127.0.0.1:{port}']\ns2s = []\nhttp = []\nhealth = []\n\
-         [limits]\n{limits}[log]\nfilter = 'warn'\n[modules.register]\nopen = true\nregistrations = 'unlimited'\n",
+        "[storage]\nurl = 'sqlite:{}'\n[tls]\ncertificates = '{}'\n[listen]\nc2s = []\n{listener} = ['127.0.0.1:{port}']\ns2s = []\nhttp = []\nhealth = []\n\
+         [http]\nwebsocket_ping = 'unlimited'\n[limits]\n{limits}[log]\nfilter = 'warn'\n[modules.register]\nopen = true\nregistrations = 'unlimited'\n",
         path("waxwing.db"),
         path("certs"),
     );
@@ -82,21 +163,14 @@ async fn start(folder: &Path, port: u16) -> anyhow::Result<Server> {
 /// Reads until `text` has come; gives everything that came.
 async fn read_until(client: &mut Client, text: &str) -> anyhow::Result<String> {
     let mut heard = Vec::new();
-    let mut buffer = [0; 4096];
     loop {
-        let count = tokio::time::timeout(Duration::from_secs(60), client.read(&mut buffer)).await??;
-        ensure!(count > 0, "the server closed the stream: {}", String::from_utf8_lossy(&heard));
-        heard.extend_from_slice(&buffer[..count]);
+        tokio::time::timeout(Duration::from_secs(60), client.hear(&mut heard)).await??;
         let all = String::from_utf8_lossy(&heard);
         if all.contains(text) {
             return Ok(all.into_owned());
         }
         ensure!(!all.contains("type='error'") && !all.contains("<failure"), "refused: {all}");
     }
-}
-
-async fn say(client: &mut Client, xml: &str) -> anyhow::Result<()> {
-    Ok(client.write_all(xml.as_bytes()).await?)
 }
 
 /// The text of the first element of this name.
@@ -106,40 +180,51 @@ fn text_of<'a>(heard: &'a str, name: &str) -> anyhow::Result<&'a str> {
 }
 
 /// Makes an account, logs in, binds, fetches the roster and becomes available.
-async fn session(tls: Arc<rustls::ClientConfig>, port: u16, number: usize) -> anyhow::Result<Client> {
+async fn session(world: &World, number: usize) -> anyhow::Result<TlsStream<TcpStream>> {
     let name = format!("user{number}");
-    let socket = TcpStream::connect(("127.0.0.1", port)).await?;
+    let socket = TcpStream::connect(("127.0.0.1", world.port)).await?;
     socket.set_nodelay(true)?;
-    let mut client = TlsConnector::from(tls).connect(ServerName::try_from("localhost")?, socket).await?;
-    let header = stream_header("to='localhost' version='1.0'");
-    say(&mut client, &header).await?;
+    let stream = TlsConnector::from(world.tls.clone()).connect(ServerName::try_from("localhost")?, socket).await?;
+    let mut client = match world.transport {
+        Transport::Tcp => Client::Tcp(Box::new(stream)),
+        Transport::WebSocket => {
+            let socket = upgrade(stream, "localhost", &[("sec-websocket-protocol", "xmpp")]).await?;
+            Client::WebSocket(Box::new(socket))
+        }
+    };
+    client.open().await?;
     read_until(&mut client, "</stream:features>").await?;
     let register = format!(
-        "<iq type='set' id='r'><query xmlns='jabber:iq:register'><username>{name}</username>\
+        "<iq xmlns='jabber:client' type='set' id='r'><query xmlns='jabber:iq:register'><username>{name}</username>\
          <password>{PASSWORD}</password></query></iq>"
     );
-    say(&mut client, &register).await?;
+    client.say(&register).await?;
     read_until(&mut client, "type='result'").await?;
 
     let scram = Scram::new("SCRAM-SHA-256", &name, PASSWORD);
     let sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
     let first = base64(scram.first());
-    say(&mut client, &format!("<auth xmlns='{sasl}' mechanism='SCRAM-SHA-256'>{first}</auth>")).await?;
+    client.say(&format!("<auth xmlns='{sasl}' mechanism='SCRAM-SHA-256'>{first}</auth>")).await?;
     let challenge = read_until(&mut client, "</challenge>").await?;
     let last = scram.last(&from_base64(text_of(&challenge, "challenge")?));
-    say(&mut client, &format!("<response xmlns='{sasl}'>{}</response>", base64(last.message))).await?;
+    client.say(&format!("<response xmlns='{sasl}'>{}</response>", base64(last.message))).await?;
     read_until(&mut client, "</success>").await?;
 
-    say(&mut client, &header).await?;
+    client.open().await?;
     read_until(&mut client, "</stream:features>").await?;
-    let bind =
-        "<iq type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>phone</resource></bind></iq>";
-    say(&mut client, bind).await?;
+    let bind = "<iq xmlns='jabber:client' type='set' id='b'>\
+         <bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'><resource>phone</resource></bind></iq>";
+    client.say(bind).await?;
     read_until(&mut client, "</iq>").await?;
-    say(&mut client, "<iq type='get' id='ro'><query xmlns='jabber:iq:roster'/></iq><presence/>").await?;
-    say(&mut client, "<iq type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>").await?;
+    for stanza in [
+        "<iq xmlns='jabber:client' type='get' id='ro'><query xmlns='jabber:iq:roster'/></iq>",
+        "<presence xmlns='jabber:client'/>",
+        "<iq xmlns='jabber:client' type='get' id='p' to='localhost'><ping xmlns='urn:xmpp:ping'/></iq>",
+    ] {
+        client.say(stanza).await?;
+    }
     read_until(&mut client, "id='p'").await?;
-    Ok(client)
+    Ok(client.into_connection())
 }
 
 /// Private memory of a process in bytes: what its allocator holds, stacks, and nothing that is shared.
@@ -150,16 +235,16 @@ fn private_memory(process: u32) -> anyhow::Result<usize> {
     Ok(kilobytes * 1024)
 }
 
-async fn open(
-    tls: &Arc<rustls::ClientConfig>,
+/// Where clients come, and how.
+struct World {
+    tls: Arc<rustls::ClientConfig>,
     port: u16,
-    numbers: std::ops::Range<usize>,
-) -> anyhow::Result<Vec<Client>> {
-    let opened: Vec<anyhow::Result<Client>> = stream::iter(numbers)
-        .map(|number| session(tls.clone(), port, number))
-        .buffer_unordered(AT_ONCE)
-        .collect()
-        .await;
+    transport: Transport,
+}
+
+async fn open(world: &World, numbers: std::ops::Range<usize>) -> anyhow::Result<Vec<TlsStream<TcpStream>>> {
+    let opened: Vec<anyhow::Result<_>> =
+        stream::iter(numbers).map(|number| session(world, number)).buffer_unordered(AT_ONCE).collect().await;
     opened.into_iter().collect()
 }
 
@@ -168,14 +253,17 @@ async fn measure() -> anyhow::Result<()> {
     let settle = Duration::from_secs(from_environment("SETTLE", 15) as u64);
     let folder = tempfile::tempdir()?;
     let port = free_port()?;
-    let server = start(folder.path(), port).await?;
-    let tls = Arc::new(TlsChoice::new().configuration(&folder.path().join("certs"), true)?);
+    let transport = Transport::from_environment()?;
+    let server = start(folder.path(), port, transport).await?;
+    let choice = TlsChoice::new().alpn(&[transport.protocol()]);
+    let tls = Arc::new(choice.configuration(&folder.path().join("certs"), true)?);
+    let world = World { tls, port, transport };
 
-    let warm = open(&tls, port, 0..WARM_UP).await?;
+    let warm = open(&world, 0..WARM_UP).await?;
     tokio::time::sleep(settle).await;
     let before = private_memory(server.0.id())?;
     let begin = Instant::now();
-    let clients = open(&tls, port, WARM_UP..WARM_UP + sessions).await?;
+    let clients = open(&world, WARM_UP..WARM_UP + sessions).await?;
     let took = begin.elapsed();
     let at_once = private_memory(server.0.id())?;
     tokio::time::sleep(settle).await;
@@ -189,7 +277,7 @@ async fn measure() -> anyhow::Result<()> {
     );
     println!("server before ({:>4} sessions) {:>8} KiB", warm.len(), before / 1024);
     println!("per session, right after     {:>10} B", each(at_once));
-    println!("per session, settled         {:>10} B  (target: 10,240)", each(after));
+    println!("per session, settled         {:>10} B  (target: {})", each(after), transport.target());
     Ok(())
 }
 

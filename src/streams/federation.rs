@@ -32,9 +32,10 @@ use waxwing_core::refusal::Refusal;
 
 use crate::certificates::Certificates;
 use dialing::Dialer;
+pub(crate) use dialing::keep_alive;
 use discovery::Discovery;
 use identity::Authorities;
-pub(crate) use incoming::{Reception, serve};
+pub(crate) use incoming::{Reception, serve, serve_shaken};
 use link::{Links, Pair, Put};
 use management::Memory;
 use receiving::Guest;

@@ -109,14 +109,18 @@ impl Listeners {
         };
         let federates = federation::open(house, &certificates);
         let reception = Reception::new(house, &certificates)?;
+        let mut all_tls = TlsConfiguration::new(certificates.clone(), options(&[b"xmpp-client", b"h2", b"http/1.1"]))?;
+        if federates {
+            all_tls = all_tls.or_for(b"xmpp-server", reception.direct_tls.clone());
+        }
         let secret = house.secret("login").await.map_err(ListenError::Secret)?;
         let shared = Arc::new(Shared {
             house: house.clone(),
             gate: Arc::default(),
             start_tls: TlsConfiguration::new(certificates.clone(), options(&[]))?,
             direct_tls: TlsConfiguration::new(certificates.clone(), options(&[b"xmpp-client"]))?,
-            web_tls: TlsConfiguration::new(certificates.clone(), options(&[b"h2", b"http/1.1"]))?,
-            all_tls: TlsConfiguration::new(certificates, options(&[b"xmpp-client", b"h2", b"http/1.1"]))?,
+            web_tls: TlsConfiguration::new(certificates, options(&[b"h2", b"http/1.1"]))?,
+            all_tls,
             decoy: Arc::new(Decoy::new(&secret, config.auth.scram_iterations)),
             mechanisms: config.auth.mechanisms.iter().filter_map(|name| Mechanism::from_name(name)).collect(),
             reception,

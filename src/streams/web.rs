@@ -22,6 +22,7 @@ use waxwing_core::http::Route;
 use self::connection::timed;
 use crate::client;
 use crate::connection::Connection;
+use crate::federation;
 use crate::listeners::{Service, Shared};
 use crate::tls::Transport;
 
@@ -61,6 +62,10 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: Sock
             Err(reason) => return shared.turned_away(client.ip(), reason),
         },
     };
+    if service == Service::AllTls {
+        // Between servers it may be quiet for hours.
+        federation::keep_alive(&socket);
+    }
     let Ok(transport) = Transport::plain(socket) else { return };
     let mut transport = transport.for_client(client);
     let tls = match service {
@@ -80,6 +85,7 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: Sock
     let mut left = BytesMut::new();
     let protocol = match transport.info().and_then(|info| info.alpn).as_deref() {
         Some(b"xmpp-client") => Protocol::Client,
+        Some(b"xmpp-server") => Protocol::Server,
         Some(b"h2") => Protocol::Http2,
         None if service == Service::AllTls => match timeout(patience, transport.read(&mut left)).await {
             Ok(Ok(1..)) if left[0] == b'<' => Protocol::Client,
@@ -95,8 +101,11 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: Sock
             let connection = Connection::new(transport, &limits, shared.stopping.clone()).after(left);
             client::begin(shared, connection, true, admission).await;
         }
+        (Protocol::Server, Some(admission)) => {
+            federation::serve_shaken(shared.reception.clone(), transport, admission).await;
+        }
         // A proxy for the web does not speak XMPP.
-        (Protocol::Client, None) => {}
+        (Protocol::Client | Protocol::Server, None) => {}
         // In a box: a connection that becomes a WebSocket leaves all of this behind.
         (protocol, admission) => {
             let is_http2 = protocol == Protocol::Http2;
@@ -105,11 +114,12 @@ pub(crate) async fn serve(shared: Arc<Shared>, mut socket: TcpStream, peer: Sock
     }
 }
 
-/// What a client speaks: what was agreed on in TLS (ALPN), else what its first byte says. A stream begins with `<`, a
+/// What is spoken: what was agreed on in TLS (ALPN), else what its first byte says. A stream begins with `<`, a
 /// request with a letter.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Client,
+    Server,
     Http1,
     Http2,
 }

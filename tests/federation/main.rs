@@ -11,6 +11,7 @@ mod authority;
 mod broken_links;
 mod conversations;
 mod dane;
+mod one_port;
 mod peer;
 mod proofs;
 mod rooms;

@@ -261,6 +261,32 @@ async fn sessions_survive_a_lost_bosh_session_and_change_their_transport() {
 }
 
 #[tokio::test]
+async fn one_session_goes_from_transport_to_transport() {
+    let (scene, _) = http().await;
+    let mut romeo = scene.online("romeo/orchard").await;
+    let mut juliet = scene.online("juliet/balcony").await;
+    juliet.send(format!("<enable xmlns='{SM}' resume='true'/>")).await;
+    let enabled = juliet.expect(format!("<enabled xmlns='{SM}' id='{{any}}' resume='true' max='{{any}}'/>")).await;
+    let id = enabled.attribute("id").expect("an id").to_owned();
+    let ways = [Some(Web::Socket), Some(Web::Bosh), None, Some(Web::SecureSocket), Some(Web::Bosh)];
+    for (handled, way) in ways.into_iter().enumerate() {
+        juliet.hang_up();
+        drop(juliet);
+        romeo
+            .send(format!("<message to='{{juliet/balcony}}' type='chat' id='m'><body>{handled}</body></message>"))
+            .await;
+        romeo.barrier().await;
+        juliet = match way {
+            Some(web) => scene.web_logged_in("juliet", web).await,
+            None => scene.logged_in("juliet").await,
+        };
+        juliet.send(format!("<resume xmlns='{SM}' previd='{id}' h='{handled}'/>")).await;
+        juliet.expect(format!("<resumed xmlns='{SM}' previd='{id}' h='0'/>")).await;
+        juliet.expect(format!("<message {{…}}>{{…}}<body>{handled}</body>{{…}}</message>")).await;
+    }
+}
+
+#[tokio::test]
 async fn s01_s02_s15_attacks_fail_over_bosh_too() {
     let (scene, address) = http().await;
     for (bad, expected) in [

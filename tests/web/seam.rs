@@ -1,10 +1,14 @@
 //! What holds for every request of the web: hosts, paths, headers, bounds, proxies.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 use waxwing_testkit::http::{read_answer, request, request_on};
+use waxwing_testkit::websocket::upgrade;
 use waxwing_testkit::{TestServer, TlsChoice};
 
 use crate::common::{SERVER, options};
@@ -76,17 +80,27 @@ async fn s28_only_names_of_this_server_are_answered() {
     assert_eq!(two.status, 400);
 }
 
+/// Shakes hands with the web over TLS, after these bytes.
+async fn tls(server: &TestServer, begin: &[u8], protocols: &[&str]) -> std::io::Result<TlsStream<TcpStream>> {
+    let choice = TlsChoice::new().alpn(protocols);
+    let config = choice.configuration(&server.certificates(), false).expect("certificates");
+    let mut socket = TcpStream::connect(server.addresses().https[0]).await.expect("it listens");
+    socket.write_all(begin).await.expect("it is sent");
+    let name = "capulet.lit".try_into().expect("a name");
+    TlsConnector::from(Arc::new(config)).connect(name, socket).await
+}
+
+/// What a proxy says before a client that comes from this address (PROXY protocol 2).
+fn proxy_header(client: [u8; 4]) -> Vec<u8> {
+    let ports = [0x1f, 0x90, 0, 80];
+    [b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(), &client, &[127, 0, 0, 1], &ports].concat()
+}
+
 #[tokio::test]
 async fn http2_and_http1_are_told_apart_under_tls() {
     let scene = SERVER.scene().await;
     let server = scene.server();
-    let connect = async |protocols: &[&str]| {
-        let choice = TlsChoice::new().alpn(protocols);
-        let config = choice.configuration(&server.certificates(), false).expect("certificates");
-        let socket = TcpStream::connect(server.addresses().https[0]).await.expect("it listens");
-        let name = "capulet.lit".try_into().expect("a name");
-        tokio_rustls::TlsConnector::from(std::sync::Arc::new(config)).connect(name, socket).await
-    };
+    let connect = async |protocols: &[&str]| tls(server, b"", protocols).await;
     for protocols in [&["http/1.1"][..], &[]] {
         let socket = connect(protocols).await.expect("a handshake");
         let answer = request_on(socket, "GET /.well-known/host-meta HTTP/1.1", &[], "").await;
@@ -150,8 +164,7 @@ async fn connections_of_an_address_are_counted_unless_a_listed_proxy_makes_them(
 
 #[tokio::test]
 async fn the_proxy_protocol_is_demanded_of_those_listed_and_taken_from_nobody_else() {
-    let mut header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".to_vec();
-    header.extend_from_slice(&[192, 0, 2, 7, 127, 0, 0, 1, 0x1f, 0x90, 0, 80]);
+    let header = proxy_header([192, 0, 2, 7]);
     let ask = async |server: &TestServer, begin: &[u8]| {
         let mut socket = TcpStream::connect(server.addresses().http[0]).await.expect("it listens");
         let _ = socket.write_all(begin).await;
@@ -164,4 +177,31 @@ async fn the_proxy_protocol_is_demanded_of_those_listed_and_taken_from_nobody_el
     let others = TestServer::start(options()).await;
     assert_ne!(ask(&others, &header).await, 200);
     assert_eq!(ask(&others, b"").await, 200);
+}
+
+#[tokio::test]
+async fn over_tls_too_clients_behind_a_proxy_are_told_apart_by_what_it_says() {
+    let limited = "[limits]\nunauthenticated_connections_per_address = 1\n";
+    let upgraded = async |server: &TestServer, begin: &[u8], headers: &[(&'static str, &str)]| {
+        let socket = tls(server, begin, &["http/1.1"]).await.ok()?;
+        let headers = [&[("sec-websocket-protocol", "xmpp")], headers].concat();
+        upgrade(socket, "capulet.lit", &headers).await.ok()
+    };
+    let server = TestServer::start(options().toml(limited).toml("[http]\nproxy_protocol = ['127.0.0.1']")).await;
+    let first = upgraded(&server, &proxy_header([192, 0, 2, 7]), &[]).await;
+    assert!(first.is_some());
+    assert!(upgraded(&server, &proxy_header([192, 0, 2, 7]), &[]).await.is_none(), "the same client again");
+    assert!(upgraded(&server, &proxy_header([192, 0, 2, 8]), &[]).await.is_some(), "another one");
+    for (name, one, other) in [
+        ("forwarded", "for=192.0.2.7;proto=https", "for=192.0.2.8;proto=https"),
+        ("x-forwarded-for", "192.0.2.7", "192.0.2.8"),
+    ] {
+        let listed = format!("[http]\ntrusted_proxies = ['127.0.0.1']\nforwarded_header = '{name}'");
+        let server = TestServer::start(options().toml(limited).toml(listed)).await;
+        let from = |address: &'static str| [("x-forwarded-proto", "https"), (name, address)];
+        let first = upgraded(&server, b"", &from(one)).await;
+        assert!(first.is_some(), "{name}");
+        assert!(upgraded(&server, b"", &from(one)).await.is_none(), "{name}: the same client again");
+        assert!(upgraded(&server, b"", &from(other)).await.is_some(), "{name}: another one");
+    }
 }

@@ -8,6 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use waxwing_testkit::http::{read_answer, request};
+use waxwing_testkit::scram::{Scram, base64, from_base64};
 use waxwing_testkit::websocket::frame::Frame;
 use waxwing_testkit::websocket::frame::coding::{CloseCode, Data, OpCode};
 use waxwing_testkit::websocket::{Message, connect};
@@ -68,6 +69,32 @@ async fn after_open(address: SocketAddr, bad: Message) -> (String, CloseCode) {
     text(&mut socket).await;
     let _ = socket.send(bad).await;
     ending(&mut socket).await
+}
+
+/// Logs in and binds, on a WebSocket on which nothing has been said.
+async fn log_in(socket: &mut Socket, name: &str, password: &str) {
+    let sasl = "urn:ietf:params:xml:ns:xmpp-sasl";
+    let scram = Scram::new("SCRAM-SHA-256", name, password);
+    let auth = format!("<auth xmlns='{sasl}' mechanism='SCRAM-SHA-256'>{}</auth>", base64(scram.first()));
+    let challenge = said(socket, &[OPEN, &auth], "<challenge ").await;
+    let challenge = challenge.split(['<', '>']).nth(2).expect("a challenge");
+    let response = base64(scram.last(&from_base64(challenge)).message);
+    said(socket, &[&format!("<response xmlns='{sasl}'>{response}</response>")], "<success ").await;
+    let bind = "<iq xmlns='jabber:client' type='set' id='b'><bind xmlns='urn:ietf:params:xml:ns:xmpp-bind'/></iq>";
+    said(socket, &[OPEN, bind], "<iq ").await;
+}
+
+/// Says this, and gives the message that is waited for.
+async fn said(socket: &mut Socket, words: &[&str], wanted: &str) -> String {
+    for word in words {
+        socket.send(Message::text(*word)).await.expect("it is sent");
+    }
+    loop {
+        let heard = text(socket).await;
+        if heard.starts_with(wanted) {
+            return heard;
+        }
+    }
 }
 
 fn upgrade_headers() -> Vec<(&'static str, &'static str)> {
@@ -452,19 +479,23 @@ async fn s15_nobody_speaks_for_others() {
 
 #[tokio::test]
 async fn a_silent_client_is_asked_with_a_ping_and_then_given_up() {
-    let own = "[http]\nwebsocket_ping = '1s'\n[limits]\nping_timeout = '2s'";
+    let own = "[http]\nwebsocket_ping = '300ms'\n[limits]\nping_timeout = '1s'\nclose_timeout = '300ms'";
     let server = TestServer::start(options().toml(own)).await;
     let scene = server.scene();
     // tungstenite answers pings by itself, as long as somebody reads.
     let mut juliet = scene.web_session("juliet/balcony", Web::Socket).await;
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    scene.account("romeo").await;
+    let mut romeo = socket(server.addresses().http[0]).await;
+    log_in(&mut romeo, &scene.local("romeo"), &scene.password("romeo")).await;
+    // From here on nobody answers for him.
+    let mut bytes = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(10), romeo.get_mut().read_to_end(&mut bytes)).await;
+    read.expect("he is given up in time").expect("it ends well");
+    assert_eq!(bytes.first(), Some(&0x89), "a ping comes first: {bytes:?}");
+    let said = String::from_utf8_lossy(&bytes);
+    assert!(said.contains("<connection-timeout "), "{said}");
+    // Who answered, meanwhile, is still there.
     juliet.barrier().await;
-    let mut naked = naked(server.addresses().http[0]).await;
-    drop(juliet);
-    // One who has not logged in is not asked; his time is limited anyway.
-    let mut byte = [0; 1];
-    let read = tokio::time::timeout(Duration::from_secs(2), naked.read(&mut byte)).await;
-    assert!(read.is_err(), "nothing comes");
 }
 
 #[tokio::test]

@@ -39,9 +39,9 @@ pub struct Listen {
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub https: Vec<SocketAddr>,
-    /// One port for clients and the web over TLS, told apart by what they ask for
-    /// in TLS (ALPN `xmpp-client`, `h2`, `http/1.1`). On port 443 it passes nearly every firewall, and no
-    /// proxy is needed in front of it.
+    /// One port for clients, other servers and the web over TLS, told apart by what they ask for
+    /// in TLS (ALPN `xmpp-client`, `xmpp-server`, `h2`, `http/1.1`). On port 443 it passes nearly every firewall,
+    /// and no proxy is needed in front of it.
     #[serde(deserialize_with = "addresses")]
     #[schemars(with = "Vec<String>")]
     pub all_tls: Vec<SocketAddr>,

@@ -33,7 +33,8 @@ use crate::tls::{AnyCertificate, TlsConfiguration, TlsError, TlsOptions, Transpo
 pub(crate) struct Reception {
     house: Arc<House>,
     start_tls: TlsConfiguration,
-    direct_tls: TlsConfiguration,
+    /// For those who begin with TLS.
+    pub(crate) direct_tls: Arc<TlsConfiguration>,
 }
 
 impl Reception {
@@ -50,7 +51,7 @@ impl Reception {
         Ok(Arc::new(Reception {
             house: house.clone(),
             start_tls: TlsConfiguration::new(certificates.clone(), options(&[]))?,
-            direct_tls: TlsConfiguration::new(certificates.clone(), options(&[b"xmpp-server"]))?,
+            direct_tls: Arc::new(TlsConfiguration::new(certificates.clone(), options(&[b"xmpp-server"]))?),
         }))
     }
 }
@@ -67,6 +68,17 @@ pub(crate) async fn serve(reception: Arc<Reception>, socket: TcpStream, direct_t
             Err(error) => return tracing::debug!(%error, "federation.tls_failed"),
         };
     }
+    receive_visitor(reception, connection, admission).await;
+}
+
+/// Serves another server that came to the listener for all, where the handshake is done.
+pub(crate) async fn serve_shaken(reception: Arc<Reception>, transport: Transport, admission: Admission) {
+    let limits = reception.house.config().limits.clone();
+    let connection = Connection::new(transport, &limits, reception.house.stopped());
+    Box::pin(receive_visitor(reception, connection, admission)).await;
+}
+
+async fn receive_visitor(reception: Arc<Reception>, connection: Connection, admission: Admission) {
     let mut visitor = Visitor::new(reception, admission);
     let Some((connection, over)) = Box::pin(visitor.run(connection)).await else { return visitor.leave(true) };
     let broken = matches!(over, Over::Gone);

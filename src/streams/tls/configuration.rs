@@ -30,6 +30,7 @@ pub struct TlsConfiguration {
     certificates: Arc<Certificates>,
     options: TlsOptions,
     prepared: ArcSwap<Prepared>,
+    other: Option<(&'static [u8], Arc<TlsConfiguration>)>,
 }
 
 /// One configuration a certificate, in the order of the set.
@@ -48,7 +49,21 @@ impl TlsConfiguration {
     /// Prepares for the certificates as they are now.
     pub fn new(certificates: Arc<Certificates>, options: TlsOptions) -> Result<TlsConfiguration, TlsError> {
         let prepared = prepare(certificates.current(), &options, None)?;
-        Ok(TlsConfiguration { certificates, options, prepared: ArcSwap::from_pointee(prepared) })
+        Ok(TlsConfiguration { certificates, options, prepared: ArcSwap::from_pointee(prepared), other: None })
+    }
+
+    /// The same, but whoever offers this application protocol is spoken to with another configuration: servers are asked
+    /// for a certificate, and browsers, which would show their users a question, are not.
+    pub(crate) fn or_for(self, protocol: &'static [u8], other: Arc<TlsConfiguration>) -> TlsConfiguration {
+        TlsConfiguration { other: Some((protocol, other)), ..self }
+    }
+
+    /// The configuration for a peer that offers these protocols.
+    pub(super) fn for_protocols(&self, offered: &[Vec<u8>]) -> &TlsConfiguration {
+        match &self.other {
+            Some((protocol, other)) if offered.iter().any(|one| one == protocol) => other,
+            _ => self,
+        }
     }
 
     /// Chooses the certificate to show by SNI, else by `fallback` (the stream's `to`), and how to go on with it.

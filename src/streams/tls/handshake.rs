@@ -61,7 +61,8 @@ async fn accept(
     fallback_name: Option<&str>,
 ) -> Result<Transport, TlsError> {
     transport.flush().await?;
-    let Hello { server_name, bytes } = read_hello(&transport.socket).await?;
+    let Hello { server_name, protocols, bytes } = read_hello(&transport.socket).await?;
+    let configuration = configuration.for_protocols(&protocols);
     let Choice { certificate, configuration } = match configuration.choose(server_name.as_deref(), fallback_name) {
         Ok(choice) => choice,
         Err(error) => {

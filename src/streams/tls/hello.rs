@@ -17,6 +17,8 @@ pub(super) struct HelloReader {
 pub(super) struct Hello {
     /// The name it asks for (SNI).
     pub(super) server_name: Option<String>,
+    /// The application protocols it offers (ALPN).
+    pub(super) protocols: Vec<Vec<u8>>,
     /// Everything that was read, for the handshake to begin with.
     pub(super) bytes: Vec<u8>,
 }
@@ -46,8 +48,10 @@ impl HelloReader {
                 BadHello { error: error.into(), alert }
             })?;
             if let Some(accepted) = accepted {
-                let server_name = accepted.client_hello().server_name().map(str::to_owned);
-                return Ok(Some(Hello { server_name, bytes: std::mem::take(&mut self.bytes) }));
+                let hello = accepted.client_hello();
+                let server_name = hello.server_name().map(str::to_owned);
+                let protocols = hello.alpn().into_iter().flatten().map(<[u8]>::to_vec).collect();
+                return Ok(Some(Hello { server_name, protocols, bytes: std::mem::take(&mut self.bytes) }));
             }
             if taken == 0 {
                 return Err(too_long());

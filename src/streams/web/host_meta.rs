@@ -10,6 +10,7 @@ use waxwing_core::config::Config;
 use waxwing_core::http::{Caller, Handler, Request, Response, Route, answer, full, say};
 use waxwing_core::xml::Writer;
 
+use crate::federation::embassy_of;
 use crate::listeners::Shared;
 use crate::module::Settings;
 
@@ -53,7 +54,7 @@ impl Handler for HostMeta {
             return say(StatusCode::NOT_FOUND, "no other ways are known\n");
         }
         let mut response = match self.as_json {
-            true => answer(StatusCode::OK, "application/json", full(json_text(&links, &config, &settings, host))),
+            true => answer(StatusCode::OK, "application/json", full(self.json(&links, &settings, &caller))),
             false => answer(StatusCode::OK, "application/xrd+xml", full(xml_text(&links))),
         };
         // XEP-0156 §3.1: every page may read it.
@@ -64,6 +65,14 @@ impl Handler for HostMeta {
             response.headers_mut().insert(CACHE_CONTROL, lifetime);
         }
         response
+    }
+}
+
+impl HostMeta {
+    fn json(&self, links: &[(&'static str, String)], settings: &Settings, caller: &Caller) -> String {
+        let domain = caller.host.domain();
+        let talks_to_servers = embassy_of(&self.shared.house, domain).is_some();
+        json_text(links, &self.shared.house.config(), settings, domain.as_str(), talks_to_servers)
     }
 }
 
@@ -89,7 +98,13 @@ fn xml_text(links: &[(&'static str, String)]) -> Vec<u8> {
 }
 
 /// The JSON form; with public addresses it says everything, so that nothing else needs to be looked up (XEP-0487 §2.2).
-fn json_text(links: &[(&'static str, String)], config: &Config, settings: &Settings, host: &str) -> String {
+fn json_text(
+    links: &[(&'static str, String)],
+    config: &Config,
+    settings: &Settings,
+    host: &str,
+    talks_to_servers: bool,
+) -> String {
     let plain = links.iter().map(|(relation, url)| json!({"rel": relation, "href": url}));
     let addresses = &settings.public_addresses;
     if addresses.is_empty() {
@@ -113,7 +128,8 @@ fn json_text(links: &[(&'static str, String)], config: &Config, settings: &Setti
     };
     let listen = &config.listen;
     let clients = ports(&listen.c2s_tls).into_iter().chain(ports(&listen.all_tls)).map(|port| (TLS, port));
-    let servers = ports(&listen.s2s_tls).into_iter().map(|port| (SERVER_TLS, port));
+    let servers = ports(&listen.s2s_tls).into_iter().chain(ports(&listen.all_tls)).map(|port| (SERVER_TLS, port));
+    let servers = servers.filter(|_| talks_to_servers);
     for (relation, port) in clients.chain(servers) {
         all.push(whole(json!({"rel": relation, "port": port}), 10, host));
     }
@@ -133,7 +149,7 @@ mod tests {
         let xml = String::from_utf8(xml_text(&links)).unwrap();
         assert!(xml.contains("<Link rel='urn:xmpp:alt-connections:websocket' href='wss://capulet.lit:5443/"), "{xml}");
         let plain: Value =
-            serde_json::from_str(&json_text(&links, &config, &Settings::default(), "capulet.lit")).unwrap();
+            serde_json::from_str(&json_text(&links, &config, &Settings::default(), "capulet.lit", false)).unwrap();
         assert!(plain.get("xmpp").is_none());
         assert_eq!(plain["links"][1]["rel"], BOSH);
     }
@@ -142,21 +158,23 @@ mod tests {
     fn with_public_addresses_nothing_else_needs_to_be_looked_up() {
         let mut config = Config::default();
         config.listen.c2s_tls = vec!["0.0.0.0:5223".parse().unwrap(), "[::]:5223".parse().unwrap()];
+        config.listen.all_tls = vec!["0.0.0.0:443".parse().unwrap()];
         let settings = Settings {
             public_addresses: vec!["192.0.2.1".parse().unwrap(), "2001:db8::1".parse().unwrap()],
             web_url: Some("https://web.capulet.lit".to_owned()),
             ..Settings::default()
         };
         let links = links(&config, settings.web_url.as_deref());
-        let all: Value = serde_json::from_str(&json_text(&links, &config, &settings, "capulet.lit")).unwrap();
+        let all: Value = serde_json::from_str(&json_text(&links, &config, &settings, "capulet.lit", true)).unwrap();
         assert_eq!(all["xmpp"]["ttl"], LIFETIME);
         let links = all["links"].as_array().unwrap();
-        assert_eq!(links.len(), 3);
+        assert_eq!(links.len(), 5);
         for link in links {
             assert_eq!(link["ips"], json!(["192.0.2.1", "2001:db8::1"]));
             assert!(link["priority"].is_u64() && link["weight"].is_u64());
         }
         assert_eq!((&links[0]["sni"], &links[2]["sni"]), (&json!("web.capulet.lit"), &json!("capulet.lit")));
-        assert_eq!(links[2]["port"], 5223);
+        let way = |index: usize| (links[index]["rel"].as_str().unwrap(), links[index]["port"].as_u64().unwrap());
+        assert_eq!([way(2), way(3), way(4)], [(TLS, 5223), (TLS, 443), (SERVER_TLS, 443)]);
     }
 }
