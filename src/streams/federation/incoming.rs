@@ -551,7 +551,11 @@ impl Visitor {
         self.asking += 1;
         let (answers, id, embassy) = (self.answers.clone(), self.id.clone(), embassy.clone());
         self.house().tasks().spawn(async move {
-            let valid = embassy.dialer.verify(&pair, &id, &key).await;
+            let stopped = embassy.house().stopped();
+            let valid = tokio::select! {
+                valid = embassy.dialer.verify(&pair, &id, &key) => valid,
+                () = stopped.cancelled() => return,
+            };
             let _ = answers.send(Answered { pair, valid }).await;
         });
         Ok(())

@@ -59,7 +59,16 @@ pub(crate) async fn carry(embassy: Arc<Embassy>, link: Arc<Link>, wake: Arc<Noti
     let mut unknown_since = None;
     let (mut short_ones, mut refusals) = (0, 0);
     loop {
-        match embassy.dialer.reach(&link.pair).await {
+        let reached = tokio::select! {
+            reached = embassy.dialer.reach(&link.pair) => reached,
+            // Nobody who stops this server waits for another one.
+            () = stopped.cancelled() => {
+                let refusal = Refusal::remote_server_timeout().saying("this server stops");
+                turn_back(&embassy, link.failed(&refusal, settings).0, &refusal).await;
+                return;
+            }
+        };
+        match reached {
             Ok(established) => {
                 link.reached();
                 let Pair { ours, theirs } = &link.pair;
