@@ -224,7 +224,7 @@ s2s_use_starttls: required
 outgoing_s2s_families: [ipv4]
 outgoing_s2s_timeout: 10
 listen:
-  - {{port: 5222, ip: "{self.address}", module: ejabberd_c2s, starttls: true}}
+  - {{port: 5222, ip: "{self.address}", module: ejabberd_c2s, starttls: true, starttls_required: true}}
   - {{port: 5269, ip: "{self.address}", module: ejabberd_s2s_in}}
   - {{port: 5270, ip: "{self.address}", module: ejabberd_s2s_in, tls: true}}
 auth_password_format: scram
