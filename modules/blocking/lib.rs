@@ -20,7 +20,7 @@ use waxwing_core::parcel::{Origin, Parcel};
 use waxwing_core::refusal::{ErrorType, Refusal};
 use waxwing_core::session::Session;
 use waxwing_core::stages::{Pass, Stage, Standing};
-use waxwing_core::stanza::{IqType, MessageType, PresenceType, Stanza, StanzaType};
+use waxwing_core::stanza::{IqType, Kind, MessageType, PresenceType, Stanza, StanzaType};
 use waxwing_storage::StorageError;
 use waxwing_xml::Element;
 
@@ -121,10 +121,18 @@ impl Module for BlockingModule {
 }
 
 impl Blocker {
+    /// Whether the account has blocked the address. Because of a short trouble of the database no message is turned back.
+    async fn turns_away(&self, account: &BareJid, address: &Jid, stanza: &Stanza) -> Result<bool, StorageError> {
+        match stanza.kind() {
+            Kind::Message => self.context.database().patiently(|| self.is_blocked(account, address)).await,
+            Kind::Presence | Kind::Iq => self.is_blocked(account, address).await,
+        }
+    }
+
     /// Nothing leaves for a blocked address, and its sender is told so (§3.3).
     async fn vet(&self, parcel: &Parcel) -> Result<Pass, Refusal> {
         let (Some(session), Some(to)) = (parcel.origin.session(), &parcel.stanza.to) else { return Ok(Pass::Onward) };
-        if self.is_blocked(session.account(), to).await? {
+        if self.turns_away(session.account(), to, &parcel.stanza).await? {
             let text = "you have blocked this address";
             return Err(Refusal::not_acceptable().of_type(ErrorType::Cancel).because("blocked", ERRORS).saying(text));
         }
@@ -134,7 +142,7 @@ impl Blocker {
     /// Nothing arrives from a blocked address, to which the account looks as if nobody were there (§3.3).
     async fn guard(&self, parcel: &Parcel) -> Result<Pass, Refusal> {
         let (Some(from), Some(to)) = (&parcel.stanza.from, &parcel.stanza.to) else { return Ok(Pass::Onward) };
-        if !self.is_blocked(&to.to_bare(), from).await? {
+        if !self.turns_away(&to.to_bare(), from, &parcel.stanza).await? {
             return Ok(Pass::Onward);
         }
         match parcel.stanza.what {

@@ -113,8 +113,6 @@ impl Carbons {
             return Ok(());
         }
         remember(&sender, &parcel.stanza, message);
-        // What the archive has promised is kept before anybody sees the message.
-        parcel.keep_promises().await?;
         let kept = parcel.notes.get::<KeptForSender>().map(|KeptForSender(id)| *id);
         match envelope::copy(&parcel.stanza, Side::Sent, account, kept, now_milliseconds()) {
             Ok(copy) => others.iter().for_each(|session| deliver(session, &copy)),

@@ -108,9 +108,16 @@ impl Archives {
         Ok(self.store.find(owner).await?.map(Arc::new))
     }
 
+    /// As [`Archives::find`], for whoever reads what is in it.
+    pub(crate) async fn find_settled(&self, owner: &BareJid) -> Result<Option<Arc<Shelf>>, StorageError> {
+        self.writer.settled().await?;
+        self.find(owner).await
+    }
+
     /// What is known of an archive, which is made when there is none.
     pub(crate) async fn find_or_make(&self, owner: &BareJid) -> Result<Arc<Shelf>, StorageError> {
-        let read = async { self.store.find_or_make(&self.host, owner).await.map(Arc::new) };
+        // On the way of messages: because of a short trouble of the database none is turned back.
+        let read = async { self.store.0.patiently(|| self.store.find_or_make(&self.host, owner)).await.map(Arc::new) };
         self.shelves.get_or_insert_async(owner, read).await
     }
 
@@ -133,25 +140,36 @@ impl Archives {
     /// # Errors
     /// What storage failed with.
     pub async fn put(&self, owner: &BareJid, item: Item<'_>) -> Result<(ArchiveId, Option<Turn>), StorageError> {
-        self.submit(owner, item).await?.committed().await
+        let row = self.row(owner, item).await?;
+        let mut told = self.submit(vec![row]).await?.committed().await?;
+        told.pop().ok_or_else(|| StorageError::Other("nothing is told of a row".to_owned()))
     }
 
-    /// Hands a message over to be stored.
-    pub(crate) async fn submit(&self, owner: &BareJid, item: Item<'_>) -> Result<Pending, StorageError> {
+    /// A message as it will stand in an archive. Everything that has to be read for it is read now.
+    ///
+    /// # Errors
+    /// What storage failed with.
+    pub(crate) async fn row(&self, owner: &BareJid, item: Item<'_>) -> Result<Row, StorageError> {
         let archive = self.find_or_make(owner).await?.number;
         let Item { peer, is_outgoing, stanza, in_turn } = item;
-        self.writer
-            .submit(Row {
-                archive,
-                peer: peer.to_bare().as_str().into(),
-                resource: peer.resource().map(|resource| resource.as_str()).unwrap_or_default().into(),
-                reference: worth::reference(is_outgoing, stanza.id.as_deref()),
-                words: self.indexer.as_ref().and_then(|_| worth::text(stanza)),
-                stanza: stanza.to_bytes(),
-                in_turn,
-                place: Arc::default(),
-            })
-            .await
+        Ok(Row {
+            archive,
+            peer: peer.to_bare().as_str().into(),
+            resource: peer.resource().map(|resource| resource.as_str()).unwrap_or_default().into(),
+            reference: worth::reference(is_outgoing, stanza.id.as_deref()),
+            words: self.indexer.as_ref().and_then(|_| worth::text(stanza)),
+            stanza: stanza.to_bytes(),
+            in_turn,
+            place: Arc::default(),
+        })
+    }
+
+    /// Hands messages over that are to be stored together.
+    ///
+    /// # Errors
+    /// [`StorageError::Unavailable`] when too many wait already. They will not be stored.
+    pub(crate) async fn submit(&self, rows: Vec<Row>) -> Result<Pending, StorageError> {
+        self.writer.submit(rows).await
     }
 
     /// Puts tombstones in the place of what a retraction retracts (XEP-0424 §4), in this archive.
@@ -192,7 +210,7 @@ impl Archive for Archives {
     }
 
     async fn read(&self, owner: &BareJid, stretch: Stretch) -> Result<Vec<Kept>, StorageError> {
-        let Some(shelf) = self.find(owner).await? else { return Ok(Vec::new()) };
+        let Some(shelf) = self.find_settled(owner).await? else { return Ok(Vec::new()) };
         let window = Window {
             low: stretch.after.map_or(0, |id| id.0),
             high: stretch.before.map_or(i64::MAX, |id| id.0),
@@ -208,7 +226,7 @@ impl Archive for Archives {
     }
 
     async fn read_these(&self, owner: &BareJid, ids: &[ArchiveId]) -> Result<Vec<Kept>, StorageError> {
-        let Some(shelf) = self.find(owner).await? else { return Ok(Vec::new()) };
+        let Some(shelf) = self.find_settled(owner).await? else { return Ok(Vec::new()) };
         let ids: Vec<i64> = ids.iter().map(|id| id.0).collect();
         let stanzas = self.store.stanzas(shelf.number, &ids).await?;
         Ok(stanzas.into_iter().map(|(id, stanza)| Kept { id, stanza }).collect())
@@ -220,7 +238,7 @@ impl Archive for Archives {
         after: ArchiveId,
         most: usize,
     ) -> Result<Option<ArchiveId>, StorageError> {
-        match self.find(owner).await? {
+        match self.find_settled(owner).await? {
             Some(shelf) => self.store.newest_begin(shelf.number, after, most).await,
             None => Ok(None),
         }

@@ -33,10 +33,12 @@ use waxwing_core::answers::{Answer, Request, Topic};
 use waxwing_core::archive::{Archive, ArchiveId, CatchesUp, Found, KeptForRecipient, KeptForSender};
 use waxwing_core::contracts::Contract;
 use waxwing_core::events::{Event, Happening};
+use waxwing_core::fail_point;
 use waxwing_core::fault::Fault;
 use waxwing_core::module::{Context, Entity, Manifest, Module, Plan, SettingsDescription, StartError, Xep};
 use waxwing_core::namespaces::STANZA_IDS;
-use waxwing_core::parcel::{ForThisSession, Origin, Parcel};
+use waxwing_core::notes::Note;
+use waxwing_core::parcel::{ForThisSession, Origin, Parcel, Promise};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::Session;
 use waxwing_core::stages::{Pass, Stage, Standing};
@@ -52,7 +54,7 @@ pub use settings::{Keep, Settings};
 pub use store::{MIGRATIONS, NewMessage, Page, PageRow, Peer, Shelf, Store};
 use turns::Turn;
 pub use writer::NextId;
-use writer::Pending;
+use writer::Row;
 
 /// The module as the assembly lists it.
 pub const PLAN: Plan = Plan { manifest: &MANIFEST, start: |context| Box::pin(start(context)) };
@@ -90,6 +92,7 @@ pub static MANIFEST: Manifest = Manifest {
         Standing::messages(Stage::ArchiveSent),
         Standing::messages(Stage::Guard),
         Standing::messages(Stage::ArchiveReceived),
+        Standing::messages(Stage::Choose),
     ],
     hears: &[Happening::AccountCreated, Happening::AccountRemoved],
     offers: &[Contract::Archive],
@@ -165,6 +168,8 @@ impl Module for Mam {
             Stage::Guard if parcel.origin.session().is_none() => self.vet(parcel)?,
             Stage::ArchiveSent => self.keep_for_sender(parcel).await?,
             Stage::ArchiveReceived => self.keep_for_recipient(parcel).await?,
+            // The sender's other devices have been told.
+            Stage::Choose => drop(parcel.notes.take::<SendersTurn>()),
             _ => {}
         }
         Ok(Pass::Onward)
@@ -218,56 +223,62 @@ impl Mam {
     async fn keep_for_sender(&self, parcel: &mut Parcel) -> Result<(), Refusal> {
         let (Some(session), Some(peer)) = (parcel.origin.session(), parcel.stanza.to.as_ref()) else { return Ok(()) };
         let account = session.account();
-        let item = Item { peer, is_outgoing: true, stanza: &parcel.stanza, in_turn: true };
-        let Some(pending) = self.keep(account, item).await? else { return Ok(()) };
-        let alone = self.context.directory().sessions(account).len() == 1;
-        if alone && peer.to_bare() != *account {
-            // There is no other device to show it to and nobody who wants to know its id: so its commit can be waited for
-            // together with that of the recipient's copy, and is the same one most of the time.
-            parcel.promise(pending.into_receipt());
-            return Ok(());
-        }
-        let (id, turn) = in_turn(pending).await?;
-        parcel.notes.put(KeptForSender(id));
-        if let Some(turn) = turn {
-            // It lasts until the sender's other devices have been told: until the next stage of ours, or the end.
-            parcel.notes.put(turn);
-        }
+        let is_to_self = peer.to_bare() == *account;
+        // When there is no other device nobody has to be told in the order of the ids.
+        let in_turn = is_to_self || self.context.directory().sessions(account).len() > 1;
+        let item = Item { peer, is_outgoing: true, stanza: &parcel.stanza, in_turn };
+        let Some(row) = self.row(account, item).await? else { return Ok(()) };
+        let copy = SendersCopy { archives: self.archives.clone(), owner: account.clone(), row };
+        parcel.promise(copy);
         Ok(())
     }
 
     async fn keep_for_recipient(&self, parcel: &mut Parcel) -> Result<(), Refusal> {
         let Some(to) = parcel.stanza.to.as_ref() else { return Ok(()) };
         let owner = to.to_bare();
-        let sender = parcel.origin.session().map(|session| session.account());
-        if let Some(KeptForSender(id)) = parcel.notes.get()
-            && sender == Some(&owner)
-        {
-            // A message to oneself is in the archive already, and stands there once (XEP-0313 §6.1.1).
-            let id = *id;
-            return announce(parcel, &owner, id);
+        // That of another host. Whoever waits for it must not wait for the recipient's, too: they are not taken together.
+        drop(parcel.notes.take::<SendersTurn>());
+        let copy = parcel.take_promise::<SendersCopy>();
+        let (copy, row) = match copy {
+            // A message to oneself stands in the archive once (XEP-0313 §6.1.1).
+            Some(SendersCopy { owner: sender, row, .. }) if sender == owner => (None, row),
+            copy => {
+                let host = Jid::from(self.context.host().address().clone());
+                let peer = parcel.stanza.from.as_ref().unwrap_or(&host);
+                let item = Item { peer, is_outgoing: false, stanza: &parcel.stanza, in_turn: true };
+                match (self.row(&owner, item).await?, copy) {
+                    (Some(row), copy) => (copy, row),
+                    (None, Some(copy)) => {
+                        parcel.promise(copy);
+                        return Ok(());
+                    }
+                    (None, None) => return Ok(()),
+                }
+            }
+        };
+        fail_point::reached("archive", &parcel.stanza);
+        // Everything that can fail by reading is read. From here on both are stored or none.
+        let rows = copy.map(|copy| copy.row).into_iter().chain([row]).collect();
+        let mut told = self.archives.submit(rows).await?.committed().await?;
+        let Some((id, turn)) = told.pop() else { return Ok(()) };
+        if let Some(of_sender) = told.pop() {
+            note_for_sender(parcel, of_sender).await;
         }
-        // Whoever waits for the sender's turn must not wait for the recipient's, too.
-        drop(parcel.notes.take::<Turn>());
-        let host = Jid::from(self.context.host().address().clone());
-        let peer = parcel.stanza.from.as_ref().unwrap_or(&host);
-        let item = Item { peer, is_outgoing: false, stanza: &parcel.stanza, in_turn: true };
-        let Some(pending) = self.keep(&owner, item).await? else { return Ok(()) };
-        let (id, turn) = in_turn(pending).await?;
-        if let Some(turn) = turn {
+        if let Some(mut turn) = turn {
+            turn.come().await;
             parcel.notes.put(turn);
         }
         announce(parcel, &owner, id)
     }
 
-    /// Hands a message over to an account's archive if it is worth it and wanted there.
-    async fn keep(&self, owner: &BareJid, item: Item<'_>) -> Result<Option<Pending>, Refusal> {
+    /// A message as it will stand in an account's archive, if it is worth it and wanted there.
+    async fn row(&self, owner: &BareJid, item: Item<'_>) -> Result<Option<Row>, Refusal> {
         if !worth::is_worth_keeping(item.stanza) || !self.wants(owner, item.peer).await? {
             return Ok(None);
         }
         // First, so that a retraction that could not take effect is not stored as if it had.
         self.archives.retract(owner, &item).await?;
-        Ok(Some(self.archives.submit(owner, item).await?))
+        Ok(Some(self.archives.row(owner, item).await?))
     }
 
     /// Whether an account wants messages from or for somebody archived (XEP-0441).
@@ -278,7 +289,11 @@ impl Mam {
             Verdict::Pass => Ok(false),
             Verdict::AskRoster if peer.to_bare() == *owner => Ok(true),
             Verdict::AskRoster => match self.context.contracts().contacts() {
-                Some(contacts) => Ok(contacts.contact(owner, &peer.to_bare()).await?.is_some()),
+                Some(contacts) => {
+                    let peer = peer.to_bare();
+                    let contact = self.context.database().patiently(|| contacts.contact(owner, &peer)).await?;
+                    Ok(contact.is_some())
+                }
                 None => Ok(true),
             },
         }
@@ -312,13 +327,35 @@ impl Mam {
     }
 }
 
-/// Waits until a message is committed and it is its turn to be shown.
-async fn in_turn(pending: Pending) -> Result<(ArchiveId, Option<Turn>), Refusal> {
-    let (id, mut turn) = pending.committed().await?;
-    if let Some(turn) = &mut turn {
-        turn.come().await;
+/// The sender's copy of a message: written together with the recipient's, or alone when that is not stored here.
+struct SendersCopy {
+    archives: Arc<Archives>,
+    owner: BareJid,
+    row: Row,
+}
+
+#[async_trait]
+impl Promise for SendersCopy {
+    async fn keep(self: Box<Self>, parcel: &mut Parcel) -> Result<(), Refusal> {
+        for told in self.archives.submit(vec![self.row]).await?.committed().await? {
+            note_for_sender(parcel, told).await;
+        }
+        Ok(())
     }
-    Ok((id, turn))
+}
+
+/// The turn of the sender's archive. It lasts until the sender's other devices have been told.
+struct SendersTurn(#[expect(dead_code, reason = "it is held")] Turn);
+
+impl Note for SendersTurn {}
+
+/// Waits until it is the message's turn to be shown to the sender's other devices, and tells them its id.
+async fn note_for_sender(parcel: &mut Parcel, (id, turn): (ArchiveId, Option<Turn>)) {
+    parcel.notes.put(KeptForSender(id));
+    if let Some(mut turn) = turn {
+        turn.come().await;
+        parcel.notes.put(SendersTurn(turn));
+    }
 }
 
 /// Tells the recipient's devices, and nobody else, under which id his archive holds the message (XEP-0313 §3.5).

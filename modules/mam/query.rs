@@ -59,7 +59,7 @@ impl Archives {
 
     /// The oldest and the newest message of an archive that are committed.
     pub(crate) async fn ends(&self, owner: &BareJid) -> Result<Option<(ArchiveId, ArchiveId)>, StorageError> {
-        match self.find(owner).await? {
+        match self.find_settled(owner).await? {
             Some(shelf) => self.store.ends(shelf.number).await,
             None => Ok(None),
         }
@@ -92,7 +92,7 @@ impl Archives {
 
     /// Finds the page that is wanted.
     async fn look_up(&self, owner: &BareJid, filter: &Filter, wanted: &Wanted) -> Result<Outcome, Refusal> {
-        let Some(shelf) = self.find(owner).await? else {
+        let Some(shelf) = self.find_settled(owner).await? else {
             let names_some = !wanted.named.is_empty() || filter.ids.as_ref().is_some_and(|ids| !ids.is_empty());
             return if names_some { Err(form::not_found()) } else { Ok(Outcome::empty()) };
         };

@@ -303,6 +303,28 @@ impl Delivery {
         }
     }
 
+    /// A message is in the archive, and the database is away before the cursor tells of it. It cannot be refused any more:
+    /// the cursor is written as soon as that is possible.
+    pub fn cover_later(self: &Arc<Delivery>, account: &BareJid, error: StorageError) {
+        tracing::warn!(%account, %error, "offline.cursor_is_written_later");
+        let (delivery, account) = (self.clone(), account.clone());
+        self.context.house().tasks().spawn(async move { delivery.move_cursor(&account).await });
+    }
+
+    /// As [`Delivery::cover_later`], for an archived message that has a row of its own.
+    pub fn keep_later(self: &Arc<Delivery>, account: &BareJid, id: i64, error: StorageError) {
+        tracing::warn!(%account, %error, "offline.message_is_kept_later");
+        let (delivery, account) = (self.clone(), account.clone());
+        self.context.house().tasks().spawn(async move {
+            delivery.keep_again(&account, &[id]).await;
+            let sessions = delivery.context.directory().sessions(&account);
+            drop(delivery.depots.store(&account, &sessions));
+            for session in &delivery.open_sessions(&account) {
+                delivery.begin(session);
+            }
+        });
+    }
+
     /// Waits until a stanza of this size fits into the mailbox, or the session ends or loses its connection: a client that
     /// reads slowly is not cut off for what we have kept for it.
     async fn wait_for_room(&self, account: &BareJid, session: &Session, size: usize) {

@@ -263,7 +263,10 @@ impl Offline {
                 let covered = delivery.cover(account, id).await;
                 drop(storing);
                 self.begin_to_deliver(account);
-                return covered.map(|()| Fate::Kept);
+                if let Err(error) = covered {
+                    delivery.cover_later(account, error);
+                }
+                return Ok(Fate::Kept);
             }
             Some(id) => Message::archived(account, id, parcel.stanza.size(), comes_back),
             None => {
@@ -281,7 +284,10 @@ impl Offline {
         let written = delivery.writer.write(Change::Keep(message)).await;
         drop(storing);
         self.begin_to_deliver(account);
-        written?;
+        match (written, archived) {
+            (Err(error), Some(id)) => delivery.keep_later(account, id, error),
+            (written, _) => written?,
+        }
         // What is in the archive is not lost, whatever is not delivered.
         Ok(if archived.is_none() && refused.load(Ordering::Acquire) { Fate::NoRoom } else { Fate::Kept })
     }

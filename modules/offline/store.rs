@@ -133,6 +133,22 @@ impl Batch<Change> for Room {
         true
     }
 
+    fn can_undo(&self) -> bool {
+        true
+    }
+
+    async fn undo(&self, database: &Database, changes: &[Change]) -> Result<(), StorageError> {
+        // What comes back was there before, what is archived is not refused, and whoever moves a cursor writes it again.
+        let ids: Vec<i64> = changes
+            .iter()
+            .filter_map(|change| match change {
+                Change::Keep(message) if !message.comes_back && !message.stanza.is_empty() => Some(message.id),
+                _ => None,
+            })
+            .collect();
+        delete(database, &ids).await
+    }
+
     fn size(&self, change: &Change) -> usize {
         match change {
             Change::Keep(message) => message.stanza.len() + 200,
@@ -231,6 +247,18 @@ async fn move_cursors(
     Ok(())
 }
 
+async fn delete(database: &Database, ids: &[i64]) -> Result<(), StorageError> {
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let sql = match database.engine() {
+        Engine::Sqlite => "DELETE FROM offline_messages WHERE id IN (SELECT value FROM json_each($1))",
+        Engine::Postgres => "DELETE FROM offline_messages WHERE id = ANY($1)",
+    };
+    database.execute(sql, values![ids]).await?;
+    Ok(())
+}
+
 fn size(message: &Message) -> i64 {
     i64::try_from(message.size).unwrap_or(i64::MAX)
 }
@@ -273,15 +301,7 @@ impl Store {
 
     /// Deletes messages by their ids.
     pub async fn delete(&self, ids: &[i64]) -> Result<(), StorageError> {
-        if ids.is_empty() {
-            return Ok(());
-        }
-        let sql = match self.database.engine() {
-            Engine::Sqlite => "DELETE FROM offline_messages WHERE id IN (SELECT value FROM json_each($1))",
-            Engine::Postgres => "DELETE FROM offline_messages WHERE id = ANY($1)",
-        };
-        self.database.execute(sql, values![ids]).await?;
-        Ok(())
+        delete(&self.database, ids).await
     }
 
     /// Deletes everything of an account.

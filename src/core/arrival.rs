@@ -16,7 +16,7 @@ use crate::refusal::Refusal;
 use crate::router;
 use crate::session::Session;
 use crate::stages::{Pass, Stage};
-use crate::stanza::{IqType, MessageType, StanzaType};
+use crate::stanza::{IqType, Kind, MessageType, StanzaType};
 
 /// Leads a parcel for an account of this host through the stages of arrival.
 ///
@@ -25,7 +25,9 @@ use crate::stanza::{IqType, MessageType, StanzaType};
 pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> Result<(), Refusal> {
     let account = to.to_bare();
     if let Home::There(node) = host.house().fabric().home(&account) {
-        parcel.keep_promises().await?;
+        if departure::settle(parcel).await? == Pass::Taken {
+            return Ok(());
+        }
         return host.house().fabric().forward(&node, router::hand_over(parcel)).await;
     }
     match parcel.origin {
@@ -36,7 +38,12 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
         }
         _ => {}
     }
-    if !host.account_exists(&account).await? {
+    let exists = match parcel.stanza.kind() {
+        // A short trouble of the database turns no message back.
+        Kind::Message => host.house().database().patiently(|| host.account_exists(&account)).await?,
+        Kind::Presence | Kind::Iq => host.account_exists(&account).await?,
+    };
+    if !exists {
         return nobody(host, parcel, to).await;
     }
     let catalogue = host.catalogue();
@@ -48,11 +55,18 @@ pub(crate) async fn arrive(host: &Arc<Host>, parcel: &mut Parcel, to: &Jid) -> R
     if let StanzaType::Iq(of) = parcel.stanza.what {
         return arrive_iq(host, parcel, to, &account, of).await;
     }
+    // Both copies are written together, where it is one host that writes them.
+    let is_of_another_host = parcel.origin.session().is_some_and(|session| !Arc::ptr_eq(session.host(), host));
+    if is_of_another_host && departure::settle(parcel).await? == Pass::Taken {
+        return Ok(());
+    }
     if catalogue.pass(Stage::ArchiveReceived, parcel).await? == Pass::Taken {
         return Ok(());
     }
     // From here on somebody sees it.
-    parcel.keep_promises().await?;
+    if departure::settle(parcel).await? == Pass::Taken {
+        return Ok(());
+    }
     let choice = match parcel.stanza.what {
         StanzaType::Message(of) => choose_for_message(host, to, &account, of),
         _ => choose_for_presence(host, to, &account),

@@ -11,6 +11,7 @@ use crate::module::{Entity, Manifest, Module, Plan, StreamElement};
 use crate::parcel::Parcel;
 use crate::refusal::Refusal;
 use crate::stages::{Pass, Stage};
+use crate::stanza::Kind;
 
 /// A module that runs.
 #[derive(Clone)]
@@ -81,6 +82,11 @@ impl Catalogue {
             }
         }
         Ok(Pass::Onward)
+    }
+
+    /// Whether anybody stands at a stage for stanzas of this kind.
+    pub fn stands(&self, stage: Stage, kind: Kind) -> bool {
+        !self.stages[stage as usize][kind as usize].is_empty()
     }
 
     /// Who answers IQs on this namespace.

@@ -1,4 +1,7 @@
 //! Departure: the way of a stanza out of its sender's hands (Vet, Stamp, SettleSent, ArchiveSent, CopySent), once.
+//!
+//! The last of it happens a little later: what ArchiveSent has promised is stored together with the recipient's copy, if that
+//! is stored here too, and only then the sender's other devices are told.
 
 use std::sync::Arc;
 
@@ -59,12 +62,33 @@ async fn leave(session: &Arc<Session>, parcel: &mut Parcel) -> Result<Pass, Refu
         return Ok(Pass::Taken);
     }
     stamp(session, &mut parcel.stanza)?;
-    for stage in [Stage::Stamp, Stage::SettleSent, Stage::ArchiveSent, Stage::CopySent] {
+    for stage in [Stage::Stamp, Stage::SettleSent, Stage::ArchiveSent] {
         if catalogue.pass(stage, parcel).await? == Pass::Taken {
             return Ok(Pass::Taken);
         }
     }
+    let has_others = || session.host().house().directory().sessions(session.account()).len() > 1;
+    if catalogue.stands(Stage::CopySent, parcel.stanza.kind()) && has_others() {
+        // As it is now: on arrival it is given ids that concern the recipient alone.
+        parcel.departed = Some(parcel.stanza.clone());
+    }
     Ok(Pass::Onward)
+}
+
+/// Stores what was promised on the way so far, and tells the sender's other devices then (CopySent). Called before anybody
+/// else sees the parcel, and where its way ends without that.
+///
+/// # Errors
+/// What its sender is told when something was not stored.
+pub(crate) async fn settle(parcel: &mut Parcel) -> Result<Pass, Refusal> {
+    parcel.keep_promises().await?;
+    let (Some(departed), Some(session)) = (parcel.departed.take(), parcel.origin.session().cloned()) else {
+        return Ok(Pass::Onward);
+    };
+    let arriving = std::mem::replace(&mut parcel.stanza, departed);
+    let passed = session.host().catalogue().pass(Stage::CopySent, parcel).await;
+    parcel.stanza = arriving;
+    passed
 }
 
 /// Core's own part of Stamp: who says so, in which language, and no ids that only a server may give.

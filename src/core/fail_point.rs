@@ -6,7 +6,7 @@ use crate::stanza::Stanza;
 
 /// Panics if this is what the stanza asks for.
 #[cfg(debug_assertions)]
-pub(crate) fn reached(place: &str, stanza: &Stanza) {
+pub fn reached(place: &str, stanza: &Stanza) {
     static ARMED: std::sync::LazyLock<bool> =
         std::sync::LazyLock::new(|| std::env::var_os("WAXWING_FAIL_POINTS").is_some_and(|value| value == "1"));
     if !*ARMED {
@@ -23,4 +23,4 @@ pub(crate) fn reached(place: &str, stanza: &Stanza) {
 /// Nothing: this program was built for release.
 #[cfg(not(debug_assertions))]
 #[inline(always)]
-pub(crate) fn reached(_: &str, _: &Stanza) {}
+pub fn reached(_: &str, _: &Stanza) {}

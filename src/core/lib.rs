@@ -14,7 +14,7 @@ pub mod departure;
 pub mod directory;
 pub mod events;
 pub mod fabric;
-mod fail_point;
+pub mod fail_point;
 pub mod fault;
 pub mod forms;
 pub mod handover;

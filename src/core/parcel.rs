@@ -1,9 +1,10 @@
 //! A parcel: a stanza on its way, with who brought it and what the stages noted about it.
 
+use std::any::Any;
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use smallvec::SmallVec;
-use waxwing_storage::Receipt;
 
 use crate::address::DomainPart;
 use crate::notes::{Note, Notes};
@@ -34,6 +35,16 @@ impl Origin {
     }
 }
 
+/// Something that is stored before anybody sees the parcel.
+#[async_trait]
+pub trait Promise: Any + Send + Sync {
+    /// Stores it, and notes what later stages want to know of it. When this returns it is in a committed transaction.
+    ///
+    /// # Errors
+    /// What the sender is told. Nothing is stored then.
+    async fn keep(self: Box<Self>, parcel: &mut Parcel) -> Result<(), Refusal>;
+}
+
 /// A stanza on its way. It only goes forward; replies, copies and errors start journeys of their own.
 pub struct Parcel {
     /// What is carried.
@@ -46,8 +57,10 @@ pub struct Parcel {
     pub recipients: SmallVec<[Arc<Session>; 2]>,
     /// When it was put into a session's mailbox, in milliseconds since 1970; 0 before.
     pub delivered_at: i64,
-    /// What is being written, and must be before anybody sees the parcel or its sender is told that it was taken.
-    promises: Vec<Receipt>,
+    /// What must be stored before anybody sees the parcel or its sender is told that it was taken.
+    promises: Vec<Box<dyn Promise>>,
+    /// The stanza as it has left its sender, until the sender's other devices have been told.
+    pub(crate) departed: Option<Stanza>,
 }
 
 /// A parcel with this note means something to the session it was delivered to and to no other: a carbon copy, a result
@@ -73,26 +86,34 @@ impl Parcel {
             recipients: SmallVec::new(),
             delivered_at: 0,
             promises: Vec::new(),
+            departed: None,
         }
     }
 
-    /// Something is being written that must be committed before anybody sees the parcel. Core waits for it before the
-    /// parcel leaves the sender's host, is delivered or ends in any other way, and whoever shows it to somebody earlier
-    /// waits by [`Parcel::keep_promises`]. So what several stages write can go into one commit.
-    pub fn promise(&mut self, receipt: Receipt) {
-        self.promises.push(receipt);
+    /// Something must be stored before anybody sees the parcel. Core sees to it before the parcel leaves the sender's host,
+    /// is delivered, or ends in any other way; when the parcel is refused before, it is not stored at all. A later stage
+    /// may take it out ([`Parcel::take_promise`]) and store it together with more.
+    pub fn promise(&mut self, promise: impl Promise) {
+        self.promises.push(Box::new(promise));
     }
 
-    /// Waits until everything that was promised is committed.
+    /// Takes out a promise of this type: whoever takes it keeps it, or gives it back.
+    pub fn take_promise<P: Promise>(&mut self) -> Option<P> {
+        let is_wanted = |promise: &dyn Promise| (promise as &dyn Any).is::<P>();
+        let place = self.promises.iter().position(|promise| is_wanted(&**promise))?;
+        let promise: Box<dyn Any> = self.promises.remove(place);
+        promise.downcast().ok().map(|promise| *promise)
+    }
+
+    /// Keeps everything that was promised.
     ///
     /// # Errors
-    /// What its sender is told when something was not.
-    pub async fn keep_promises(&mut self) -> Result<(), Refusal> {
-        let mut kept = Ok(());
-        for receipt in std::mem::take(&mut self.promises) {
-            kept = receipt.committed().await.and(kept);
+    /// What its sender is told when something was not stored.
+    pub(crate) async fn keep_promises(&mut self) -> Result<(), Refusal> {
+        for promise in std::mem::take(&mut self.promises) {
+            promise.keep(self).await?;
         }
-        Ok(kept?)
+        Ok(())
     }
 
     /// With a note.

@@ -7,18 +7,22 @@ use futures_util::future::{BoxFuture, FutureExt};
 use crate::address::Jid;
 use crate::answers::{Answer, Request, Scope};
 use crate::arrival;
+use crate::departure;
 use crate::host::Host;
 use crate::house::{House, Place};
 use crate::parcel::{Origin, Parcel};
 use crate::refusal::Refusal;
+use crate::stages::Pass;
 use crate::stanza::{IqType, Stanza, StanzaType};
 
 /// Routes a parcel. A refusal becomes a stanza error on a journey of its own (RFC 6120 §8.3).
 pub async fn dispatch(house: &Arc<House>, mut parcel: Parcel) {
-    let routed = route(house, &mut parcel).await;
-    // What was promised holds also where nobody got the parcel.
-    let kept = parcel.keep_promises().await;
-    if let Err(refusal) = routed.and(kept) {
+    let routed = match route(house, &mut parcel).await {
+        // What was promised holds also where nobody got the parcel. What is refused is stored nowhere.
+        Ok(()) => departure::settle(&mut parcel).await.map(|_| ()),
+        refused => refused,
+    };
+    if let Err(refusal) = routed {
         bounce(house, &parcel, &refusal).await;
     }
 }
@@ -52,9 +56,10 @@ async fn route(house: &Arc<House>, parcel: &mut Parcel) -> Result<(), Refusal> {
         return Err(Refusal::bad_request().saying("nobody is named to receive it"));
     };
     let place = house.place(to.domain());
-    if !matches!(place, Place::Host(_)) || to.node().is_none() {
-        // Only an account of ours waits for what is written together with its own copy.
-        parcel.keep_promises().await?;
+    // Only an account of ours waits for what is written together with its own copy.
+    let is_for_account = matches!(place, Place::Host(_)) && to.node().is_some();
+    if !is_for_account && departure::settle(parcel).await? == Pass::Taken {
+        return Ok(());
     }
     match place {
         Place::Host(host) if to.node().is_some() => arrival::arrive(&host, parcel, &to).await,

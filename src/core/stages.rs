@@ -11,9 +11,10 @@ pub enum Stage {
     Stamp,
     /// What does it change in the sender's own account? Subscriptions, presence.
     SettleSent,
-    /// Keep the sender's copy.
+    /// Keep the sender's copy: it is promised here, and stored together with the recipient's.
     ArchiveSent,
-    /// Tell the sender's other devices.
+    /// Tell the sender's other devices, if there are any: when what was promised is stored, also the recipient's copy where
+    /// that is stored here. The stanza is as it has left.
     CopySent,
     /// Does the recipient admit it? Blocking, strangers, spam.
     Guard,

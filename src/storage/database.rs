@@ -8,6 +8,12 @@ use crate::postgres::PostgresDriver;
 use crate::sqlite::SqliteDriver;
 use crate::{AppliedMigration, Engine, Migrations, Postgres, Row, Settings, Sqlite, StorageError, Value, migrations};
 
+/// How long somebody waits who has a message to store, before its sender is told to try again later.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(12);
+
+/// Between two attempts of somebody who waits.
+const PAUSE: Duration = Duration::from_millis(250);
+
 /// How long [`Database::healthy`] waits for an answer.
 const HEALTHY: Duration = Duration::from_secs(2);
 
@@ -105,6 +111,47 @@ impl Database {
         }
     }
 
+    /// Reads again and again while the database is away, twelve seconds at most: for what must be known before a message can
+    /// be stored, so that a short trouble of the database turns no message back. When somebody has waited for so long in
+    /// vain, nobody else waits until the database answers again.
+    ///
+    /// # Errors
+    /// What the last attempt failed with.
+    pub async fn patiently<T, F>(&self, mut read: impl FnMut() -> F) -> Result<T, StorageError>
+    where
+        F: Future<Output = Result<T, StorageError>>,
+    {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let silent = || Err(StorageError::Unavailable("the database does not answer".to_owned()));
+            let done = tokio::time::timeout_at(until.into(), read()).await.unwrap_or_else(|_elapsed| silent());
+            match done {
+                Err(error) if error.is_unavailable() && !self.is_given_up() => {
+                    if Instant::now() + PAUSE >= until {
+                        self.give_up();
+                        return Err(error);
+                    }
+                }
+                done => return done,
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    fn give_up(&self) {
+        match self {
+            Database::Sqlite(sqlite) => sqlite.readers.give_up(),
+            Database::Postgres(postgres) => postgres.pool.give_up(),
+        }
+    }
+
+    fn is_given_up(&self) -> bool {
+        match self {
+            Database::Sqlite(sqlite) => sqlite.readers.is_given_up(),
+            Database::Postgres(postgres) => postgres.pool.is_given_up(),
+        }
+    }
+
     /// Whether the database answers now (within two seconds).
     pub async fn healthy(&self) -> bool {
         let answer = tokio::time::timeout(HEALTHY, self.fetch_optional("SELECT 1", &[])).await;
@@ -166,7 +213,7 @@ impl Transaction {
     /// Makes it take effect.
     ///
     /// # Errors
-    /// See [`StorageError`]; after [`StorageError::Unavailable`] it is unknown whether it took effect.
+    /// See [`StorageError`]; after [`StorageError::Uncertain`] nobody knows whether it took effect.
     pub async fn commit(self) -> Result<(), StorageError> {
         if self.failed {
             return Err(failed_before());

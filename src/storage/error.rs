@@ -7,10 +7,14 @@
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StorageError {
     /// The database cannot be reached, does not answer in time, is full or is busy. What was asked may be tried again
-    /// later; the peer is told `<resource-constraint type='wait'/>`. When the connection broke in the middle of a
-    /// statement that writes, it is unknown whether that statement was executed.
+    /// later; the peer is told `<resource-constraint type='wait'/>`. Nothing took effect.
     #[error("{0}")]
     Unavailable(String),
+    /// As [`StorageError::Unavailable`], and nobody knows whether what was asked took effect: the connection broke, or
+    /// nothing was heard for too long, while it was under way. Whatever is asked next finds out: the pool sees to it that
+    /// what was under way has come to its end before.
+    #[error("{0}")]
+    Uncertain(String),
     /// A row with this key exists already (a unique index or primary key was violated). Nothing was written.
     #[error("{0}")]
     Conflict(String),
@@ -55,7 +59,12 @@ pub enum StorageError {
 impl StorageError {
     /// Whether the same call may succeed later: the caller answers "wait".
     pub fn is_unavailable(&self) -> bool {
-        matches!(self, StorageError::Unavailable(_))
+        matches!(self, StorageError::Unavailable(_) | StorageError::Uncertain(_))
+    }
+
+    /// Whether nobody knows if what was asked took effect.
+    pub fn is_uncertain(&self) -> bool {
+        matches!(self, StorageError::Uncertain(_))
     }
 
     /// Whether a row with this key exists already.

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::error::Elapsed;
 use tokio::time::{timeout, timeout_at};
 
-use crate::pool::{Answer, Driver, Failure, Inner};
+use crate::pool::{Answer, Driver, Failure, FarEnd, Inner};
 use crate::{StorageError, Value};
 
 /// A statement slower than this is worth a line in the log.
@@ -67,6 +67,14 @@ impl<D: Driver> Lease<D> {
         self.settle(result)
     }
 
+    /// Tells the server to end connections that were lost; how many are still there.
+    pub(crate) async fn end(&mut self, lost: &[FarEnd], deadline: Instant) -> Result<usize, Failure> {
+        let deadline = deadline.min(Instant::now() + self.patience);
+        let connection = self.connection()?;
+        let result = timeout_at(deadline.into(), D::end(connection, lost)).await;
+        self.settle(result)
+    }
+
     /// Runs several statements without values.
     pub(crate) async fn script(&mut self, sql: &'static str) -> Result<(), Failure> {
         let deadline = Instant::now() + self.patience;
@@ -87,7 +95,7 @@ impl<D: Driver> Lease<D> {
 
     /// Ends the transaction with `COMMIT` or `ROLLBACK`.
     pub(crate) async fn finish(mut self, sql: &'static str) -> Result<(), StorageError> {
-        self.script(sql).await.map_err(|failure| failure.error)?;
+        self.script(sql).await.map_err(Failure::of_writing)?;
         self.in_transaction = false;
         Ok(())
     }
@@ -105,13 +113,13 @@ impl<D: Driver> Lease<D> {
         match result {
             Ok(Ok(value)) => {
                 self.busy = false;
+                self.inner.answered();
                 Ok(value)
             }
             Ok(Err(failure)) => {
                 self.busy = false;
                 if failure.lost {
-                    self.lost = true;
-                    self.inner.doubt();
+                    self.lose();
                 }
                 Err(failure)
             }
@@ -119,12 +127,18 @@ impl<D: Driver> Lease<D> {
                 // Still busy. A server would have ended the statement by itself, so it is the connection that is dead,
                 // and so may be the others; SQLite is merely slow, and its connection is waited for.
                 if self.inner.habits.greet_after.is_some() {
-                    self.lost = true;
-                    self.inner.doubt();
+                    self.lose();
                 }
-                Err(Failure { lost: self.lost, ..Failure::of(self.inner.unavailable("did not answer in time")) })
+                let failure = Failure::of(self.inner.unavailable("did not answer in time"));
+                Err(Failure { lost: self.lost, unknown: true, ..failure })
             }
         }
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        self.inner.doubt();
+        self.inner.lose(self.connection.as_ref().and_then(D::far_end));
     }
 }
 
@@ -148,6 +162,9 @@ impl<D: Driver> Drop for Lease<D> {
         };
         let permit = self.permit.take();
         let in_transaction = self.in_transaction;
+        // A statement that takes effect by itself may be under way: nobody is to ask for anything before its end.
+        let far_end = D::far_end(&connection);
+        inner.lose(far_end);
         runtime.spawn(async move {
             let rest = async {
                 if in_transaction {
@@ -163,6 +180,7 @@ impl<D: Driver> Drop for Lease<D> {
                 timeout(inner.habits.statement_timeout, rest).await.unwrap_or(false)
             };
             if rested {
+                inner.find_again(far_end);
                 inner.take_back(connection, born);
             }
             drop(permit);

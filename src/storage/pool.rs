@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,6 +21,12 @@ use crate::{Row, StorageError, Value};
 
 /// A connection that is silent for this long when greeted is gone.
 const GREETING: Duration = Duration::from_secs(1);
+
+/// How long a connection that was lost may resist its end before others go on without knowing it.
+const RESISTANCE: Duration = Duration::from_secs(30);
+
+/// Between two looks whether it has come to its end.
+const BETWEEN_LOOKS: Duration = Duration::from_millis(20);
 
 /// How long closing waits for what is under way.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -48,6 +55,29 @@ pub(crate) trait Driver: Send + Sync + 'static {
     -> impl Future<Output = Result<(), Failure>> + Send;
 
     fn close(connection: Self::Connection) -> impl Future<Output = ()> + Send;
+
+    /// What tells this connection from all others at the server; none where there is no server that could go on with a
+    /// statement when we have lost the connection.
+    fn far_end(_connection: &Self::Connection) -> Option<FarEnd> {
+        None
+    }
+
+    /// Tells the server to end connections that were lost; how many are still there.
+    fn end(
+        _connection: &mut Self::Connection,
+        _lost: &[FarEnd],
+    ) -> impl Future<Output = Result<usize, Failure>> + Send {
+        std::future::ready(Ok(0))
+    }
+}
+
+/// A connection as the server knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct FarEnd {
+    /// The number of the process that serves it.
+    pub(crate) process: i64,
+    /// When that began, because numbers are used again.
+    pub(crate) began: i64,
 }
 
 /// What a statement gave back.
@@ -64,11 +94,21 @@ pub(crate) struct Failure {
     pub(crate) lost: bool,
     /// It is certain that nothing was executed, and another attempt makes sense.
     pub(crate) untouched: bool,
+    /// Nobody knows whether it was executed.
+    pub(crate) unknown: bool,
 }
 
 impl Failure {
     pub(crate) fn of(error: StorageError) -> Failure {
-        Failure { error, lost: false, untouched: false }
+        Failure { error, lost: false, untouched: false, unknown: false }
+    }
+
+    /// What the caller is told of something that writes and takes effect at once.
+    pub(crate) fn of_writing(self) -> StorageError {
+        match self.error {
+            StorageError::Unavailable(text) if self.unknown => StorageError::Uncertain(text),
+            error => error,
+        }
     }
 }
 
@@ -96,6 +136,8 @@ pub(crate) struct Inner<D: Driver> {
     pub(crate) habits: Habits,
     slots: Arc<Semaphore>,
     state: Mutex<State<D>>,
+    /// Somebody has waited for an answer in vain for as long as anybody waits, and nothing was answered since.
+    given_up: AtomicBool,
 }
 
 struct State<D: Driver> {
@@ -104,6 +146,8 @@ struct State<D: Driver> {
     breaker: Breaker,
     /// Connections that were last used before this moment are greeted first, however short they were idle.
     doubted: Instant,
+    /// Connections on which something may still be under way, and since when somebody tries to end them.
+    lost: Vec<(FarEnd, Option<Instant>)>,
     closed: bool,
 }
 
@@ -129,8 +173,10 @@ impl<D: Driver> Pool<D> {
                 idle: VecDeque::new(),
                 breaker: Breaker::default(),
                 doubted: Instant::now(),
+                lost: Vec::new(),
                 closed: false,
             }),
+            given_up: AtomicBool::new(false),
         }))
     }
 
@@ -156,9 +202,20 @@ impl<D: Driver> Pool<D> {
             match lease.run(sql, values, deadline).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) if first && (failure.untouched || (failure.lost && only_reads)) => first = false,
-                Err(failure) => return Err(failure.error),
+                Err(failure) if only_reads => return Err(failure.error),
+                Err(failure) => return Err(failure.of_writing()),
             }
         }
+    }
+
+    /// Nobody waits any longer for the database, until it answers somebody.
+    pub(crate) fn give_up(&self) {
+        self.0.given_up.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.0.given_up.load(Ordering::Relaxed)
     }
 
     /// Takes a connection and begins a transaction on it. Until that worked nothing was executed, so a broken
@@ -202,12 +259,16 @@ impl<D: Driver> Pool<D> {
                 }
             }
             trial.succeeded();
-            return Ok(Lease::new(inner, permit, idle.connection, idle.born));
+            let mut lease = Lease::new(inner, permit, idle.connection, idle.born);
+            inner.end_lost(&mut lease, deadline).await?;
+            return Ok(lease);
         }
         match timeout_at(deadline.into(), inner.driver.connect()).await {
             Ok(Ok(connection)) => {
                 trial.succeeded();
-                Ok(Lease::new(inner, permit, connection, Instant::now()))
+                let mut lease = Lease::new(inner, permit, connection, Instant::now());
+                inner.end_lost(&mut lease, deadline).await?;
+                Ok(lease)
             }
             Ok(Err(failure)) => {
                 if failure.lost {
@@ -271,6 +332,55 @@ impl<D: Driver> Inner<D> {
     /// One connection broke: look at the others before using them.
     pub(crate) fn doubt(&self) {
         self.state.lock().doubted = Instant::now();
+    }
+
+    /// Something may be under way on this connection, and we shall not hear of it.
+    pub(crate) fn lose(&self, far_end: Option<FarEnd>) {
+        if let Some(far_end) = far_end {
+            self.state.lock().lost.push((far_end, None));
+        }
+    }
+
+    /// It has come to rest after all.
+    pub(crate) fn find_again(&self, far_end: Option<FarEnd>) {
+        self.state.lock().lost.retain(|(lost, _)| Some(*lost) != far_end);
+    }
+
+    /// The database has answered.
+    pub(crate) fn answered(&self) {
+        if self.given_up.load(Ordering::Relaxed) {
+            self.given_up.store(false, Ordering::Relaxed);
+        }
+    }
+
+    /// Sees to it that whatever was under way on connections that were lost has come to its end, before anything else is
+    /// asked. Else a statement that was given up could take effect behind the one that makes it good.
+    async fn end_lost(&self, lease: &mut Lease<D>, deadline: Instant) -> Result<(), StorageError> {
+        loop {
+            let now = Instant::now();
+            let lost: Vec<FarEnd> = {
+                let mut state = self.state.lock();
+                state.lost.retain_mut(|(far_end, tried)| {
+                    let resists = now.duration_since(*tried.get_or_insert(now)) > RESISTANCE;
+                    if resists {
+                        tracing::error!(process = far_end.process, "storage.lost_connection_does_not_end");
+                    }
+                    !resists
+                });
+                state.lost.iter().map(|(far_end, _)| *far_end).collect()
+            };
+            if lost.is_empty() {
+                return Ok(());
+            }
+            if lease.end(&lost, deadline).await.map_err(|failure| failure.error)? == 0 {
+                self.state.lock().lost.retain(|(far_end, _)| !lost.contains(far_end));
+                return Ok(());
+            }
+            if now + BETWEEN_LOOKS >= deadline {
+                return Err(self.unavailable("has not ended what was given up"));
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+        }
     }
 
     pub(crate) fn take_back(&self, connection: D::Connection, born: Instant) {

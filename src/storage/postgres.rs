@@ -7,9 +7,9 @@ use futures_util::TryStreamExt;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgConnection, PgSeverity, PgTypeInfo};
 use sqlx::{Arguments, ConnectOptions, Connection, Either, Executor, Type};
 
-use crate::pool::{Answer, Driver, Failure, Habits, Pool};
+use crate::pool::{Answer, Driver, Failure, FarEnd, Habits, Pool};
 use crate::row::Inner;
-use crate::{Kind, Row, Settings, StorageError, Value};
+use crate::{Kind, Row, Settings, StorageError, Value, values};
 
 const DEFAULT_CONNECTIONS: u32 = 10;
 
@@ -40,6 +40,22 @@ pub(crate) struct PostgresDriver {
 const CHECK: &str = "\
     SELECT current_setting('synchronous_commit'), current_setting('fsync'), current_setting('server_encoding'), \
     current_setting('server_version_num')::BIGINT, pg_is_in_recovery()";
+
+/// Who serves this connection.
+const WHO: &str = "\
+    SELECT pid::BIGINT, (extract(epoch FROM backend_start) * 1000000)::BIGINT FROM pg_stat_activity \
+    WHERE pid = pg_backend_pid()";
+
+/// Ends those who serve connections that were lost, and tells how many there were.
+const END: &str = "\
+    SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity JOIN UNNEST($1::BIGINT[], $2::BIGINT[]) AS \
+    lost (process, began) ON process = pid AND began = (extract(epoch FROM backend_start) * 1000000)::BIGINT";
+
+/// A connection, and who serves it.
+pub(crate) struct Link {
+    connection: PgConnection,
+    far_end: Option<FarEnd>,
+}
 
 impl Postgres {
     pub(crate) async fn open(settings: &Settings) -> Result<Postgres, StorageError> {
@@ -123,23 +139,30 @@ impl Postgres {
 }
 
 impl Driver for PostgresDriver {
-    type Connection = PgConnection;
+    type Connection = Link;
 
     const BEGIN: &'static str = "BEGIN";
 
-    async fn connect(&self) -> Result<PgConnection, Failure> {
-        PgConnection::connect_with(&self.options).await.map_err(|error| self.explain(error))
+    async fn connect(&self) -> Result<Link, Failure> {
+        let connection = PgConnection::connect_with(&self.options).await.map_err(|error| self.explain(error))?;
+        let mut link = Link { connection, far_end: None };
+        let who = Self::run(&mut link, WHO, &[]).await?;
+        if let Some(row) = who.rows.first() {
+            let number = |column| row.integer(column).map_err(Failure::of);
+            link.far_end = Some(FarEnd { process: number(0)?, began: number(1)? });
+        }
+        Ok(link)
     }
 
-    async fn greet(connection: &mut PgConnection) -> bool {
-        connection.ping().await.is_ok()
+    async fn greet(link: &mut Link) -> bool {
+        link.connection.ping().await.is_ok()
     }
 
-    async fn run(connection: &mut PgConnection, sql: &'static str, values: &[Value<'_>]) -> Result<Answer, Failure> {
+    async fn run(link: &mut Link, sql: &'static str, values: &[Value<'_>]) -> Result<Answer, Failure> {
         let (arguments, keep_prepared) = arguments(values).map_err(Failure::of)?;
         let query = sqlx::query_with(sql, arguments).persistent(keep_prepared);
         let mut answer = Answer { affected: 0, rows: Vec::new() };
-        let mut results = connection.fetch_many(query);
+        let mut results = link.connection.fetch_many(query);
         while let Some(result) = results.try_next().await.map_err(failure)? {
             match result {
                 Either::Left(done) => answer.affected += done.rows_affected(),
@@ -149,13 +172,25 @@ impl Driver for PostgresDriver {
         Ok(answer)
     }
 
-    async fn script(connection: &mut PgConnection, sql: &'static str) -> Result<(), Failure> {
-        connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()).map_err(failure)
+    async fn script(link: &mut Link, sql: &'static str) -> Result<(), Failure> {
+        link.connection.execute(sqlx::raw_sql(sql)).await.map(|_| ()).map_err(failure)
     }
 
-    async fn close(connection: PgConnection) {
+    async fn close(link: Link) {
         // The other side notices anyway.
-        let _ = connection.close().await;
+        let _ = link.connection.close().await;
+    }
+
+    fn far_end(link: &Link) -> Option<FarEnd> {
+        link.far_end
+    }
+
+    async fn end(link: &mut Link, lost: &[FarEnd]) -> Result<usize, Failure> {
+        let processes: Vec<i64> = lost.iter().map(|far_end| far_end.process).collect();
+        let beginnings: Vec<i64> = lost.iter().map(|far_end| far_end.began).collect();
+        let answer = Self::run(link, END, values![&processes, &beginnings]).await?;
+        let left = answer.rows.first().map_or(Ok(0), |row| row.integer(0)).map_err(Failure::of)?;
+        Ok(usize::try_from(left).unwrap_or_default())
     }
 }
 
@@ -181,6 +216,7 @@ impl PostgresDriver {
             // With all its places taken the server is well, and one of our own connections will be free soon.
             lost: code != "53300",
             untouched: true,
+            unknown: false,
             error: StorageError::Unavailable(format!("cannot reach the database {name}: {reason}")),
         }
     }
@@ -248,6 +284,8 @@ fn failure(error: sqlx::Error) -> Failure {
         lost: fatal || stale_plan || matches!(code, "25006" | "26000"),
         // 40001, 40P01: taken back by the server in favour of another transaction.
         untouched: stale_plan || matches!(code, "25006" | "26000" | "40001" | "40P01"),
+        // Whoever says farewell may have executed it before.
+        unknown: fatal,
         error: match code {
             "23505" => StorageError::Conflict(message),
             // Query cancelled (by its timeout), lock not available, read-only.
@@ -266,6 +304,7 @@ fn other_failure(error: sqlx::Error) -> Failure {
         sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => Failure {
             lost: true,
             untouched: false,
+            unknown: true,
             error: StorageError::Unavailable(format!("the connection to the database broke: {error}")),
         },
         error => Failure::of(StorageError::Other(error.to_string())),

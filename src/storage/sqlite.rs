@@ -274,9 +274,12 @@ fn json_texts(texts: &[&str]) -> String {
 fn failure(error: sqlx::Error) -> Failure {
     let sqlx::Error::Database(error) = error else {
         return match error {
-            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => {
-                Failure { lost: true, untouched: false, error: StorageError::Unavailable(error.to_string()) }
-            }
+            sqlx::Error::WorkerCrashed | sqlx::Error::Io(_) => Failure {
+                lost: true,
+                untouched: false,
+                unknown: true,
+                error: StorageError::Unavailable(error.to_string()),
+            },
             error => Failure::of(StorageError::Other(error.to_string())),
         };
     };
@@ -285,12 +288,15 @@ fn failure(error: sqlx::Error) -> Failure {
         .and_then(|error| sqlx::error::DatabaseError::code(error)?.parse().ok())
         .unwrap_or_default();
     let message = format!("{} (SQLite {code})", error.message());
-    Failure::of(match (code & 0xff, code) {
+    // When writing to the disc has failed nobody knows what it holds.
+    let unknown = code & 0xff == 10;
+    let error = match (code & 0xff, code) {
         // Primary key, unique index, row id.
         (19, 1555 | 2067 | 2579) => StorageError::Conflict(message),
         // Busy, locked, no memory, read-only, interrupted, input or output failed, full, cannot open, lock protocol.
         (5..=10 | 13..=15, _) => StorageError::Unavailable(message),
         (11 | 26, _) => StorageError::Other(format!("the database file is damaged: {message}; restore a backup")),
         _ => StorageError::Other(message),
-    })
+    };
+    Failure { unknown, ..Failure::of(error) }
 }

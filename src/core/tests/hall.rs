@@ -18,11 +18,11 @@ use waxwing_core::departure::depart;
 use waxwing_core::events::{Event, Happening};
 use waxwing_core::house::{AssembleError, House};
 use waxwing_core::module::{Context, Entity, Manifest, Module, Plan};
-use waxwing_core::parcel::Parcel;
+use waxwing_core::parcel::{Origin, Parcel, Promise};
 use waxwing_core::refusal::Refusal;
 use waxwing_core::session::{Circumstances, Session};
 use waxwing_core::stages::{Pass, Stage, Standing};
-use waxwing_core::stanza::{Kind, element};
+use waxwing_core::stanza::{Kind, Stanza, element};
 use waxwing_core::stream_error::StreamError;
 use waxwing_core::testing::Inhabitants;
 use waxwing_core::wire::{Framing, Wire};
@@ -203,6 +203,7 @@ async fn a_message_passes_every_stage_in_order_and_modules_stand_as_listed() {
     // Listed against the order in which they must start.
     let house = house("way.test", &[SECOND_PLAN, FIRST_PLAN]).await.unwrap();
     let (romeo, _) = session(&house, "romeo", "orchard").await;
+    let (_, _) = session(&house, "romeo", "tomb").await;
     let (_, juliet) = session(&house, "juliet", "balcony").await;
     say(&romeo, "<message to='juliet@way.test/balcony' id='m1' from='tybalt@way.test'><body>hi</body></message>").await;
     juliet
@@ -217,11 +218,12 @@ async fn a_message_passes_every_stage_in_order_and_modules_stand_as_listed() {
             "first Vet",
             "first SettleSent",
             "first ArchiveSent",
-            "first CopySent",
             "second Guard",
             "first Guard",
             "first SettleReceived",
             "first ArchiveReceived",
+            // Both copies are stored: now somebody may see it.
+            "first CopySent",
             "first Choose",
             "first CopyReceived",
             "second Notice",
@@ -237,6 +239,7 @@ async fn a_message_passes_every_stage_in_order_and_modules_stand_as_listed() {
 async fn every_stage_can_refuse_and_take() {
     let house = house("refuse.test", &[FIRST_PLAN, SECOND_PLAN]).await.unwrap();
     let (romeo, to_romeo) = session(&house, "romeo", "orchard").await;
+    let (_, _) = session(&house, "romeo", "tomb").await;
     let (_, to_juliet) = session(&house, "juliet", "balcony").await;
     for standing in ALL_STAGES.iter().filter(|standing| !matches!(standing.stage, Stage::Hold | Stage::Count)) {
         let stage = format!("{:?}", standing.stage);
@@ -260,6 +263,62 @@ async fn every_stage_can_refuse_and_take() {
     to_juliet.wait_for("id='last'").await;
     assert_eq!(to_juliet.0.lock().matches("<message").count(), 1, "refused and taken messages go no further");
     house.shut_down(Duration::from_secs(5)).await;
+}
+
+/// What a test promises: it is kept by telling.
+struct Told(&'static str, Arc<Mutex<Vec<&'static str>>>);
+
+#[async_trait]
+impl Promise for Told {
+    async fn keep(self: Box<Self>, _: &mut Parcel) -> Result<(), Refusal> {
+        self.1.lock().push(self.0);
+        match self.0 {
+            "refused" => Err(Refusal::resource_constraint()),
+            _ => Ok(()),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_was_promised_is_kept_where_nobody_gets_the_parcel_and_not_when_it_is_refused() {
+    let house = house("promise.test", &[FIRST_PLAN, SECOND_PLAN]).await.unwrap();
+    let (romeo, sent) = session(&house, "romeo", "orchard").await;
+    let kept: Arc<Mutex<Vec<&'static str>>> = Arc::default();
+    for (name, to, subject) in [
+        ("to nobody", "nobody@promise.test", ""),
+        ("to a room", "garden@rooms.promise.test", ""),
+        ("taken", "romeo@promise.test", "Guard takes"),
+        ("turned back", "romeo@promise.test", "Guard refuses"),
+        ("to another server", "benvolio@other.test", ""),
+        ("refused", "romeo@promise.test", ""),
+    ] {
+        let xml = format!("<message to='{to}' type='chat' id='{name}'><subject>{subject}</subject></message>");
+        let stanza = Stanza::read(element(xml).unwrap()).unwrap().unwrap().from(romeo.jid().clone());
+        let mut parcel = Parcel::new(stanza, Origin::Session(romeo.clone()));
+        parcel.promise(Told(name, kept.clone()));
+        house.send(parcel).await;
+    }
+    sent.wait_for("id='refused' type='error'><error type='wait'><resource-constraint").await;
+    assert_eq!(*kept.lock(), ["to nobody", "to a room", "taken", "to another server", "refused"]);
+    house.shut_down(Duration::from_secs(5)).await;
+}
+
+#[test]
+fn a_promise_is_taken_by_whoever_knows_its_type() {
+    struct Other;
+    #[async_trait]
+    impl Promise for Other {
+        async fn keep(self: Box<Self>, _: &mut Parcel) -> Result<(), Refusal> {
+            Ok(())
+        }
+    }
+    let stanza = Stanza::message(waxwing_core::stanza::MessageType::Chat);
+    let mut parcel = Parcel::new(stanza, Origin::House);
+    parcel.promise(Other);
+    parcel.promise(Told("told", Arc::default()));
+    assert_eq!(parcel.take_promise::<Told>().map(|told| told.0), Some("told"));
+    assert!(parcel.take_promise::<Told>().is_none());
+    assert!(parcel.take_promise::<Other>().is_some());
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use waxwing_storage::testing::fresh_with;
 use waxwing_storage::{
-    Batch, Database, Engine, GroupCommit, GroupCommitSettings, StorageError, on_both_engines, values,
+    Batch, Database, Engine, GroupCommit, GroupCommitSettings, Receipt, Settings, StorageError, on_both_engines, values,
 };
 
 use crate::proxy::Proxy;
@@ -54,6 +54,19 @@ impl Batch<Line> for Lines {
                 database.execute(statement, values![&ids, &labels]).await.map(|_| ())
             }
         }
+    }
+
+    fn can_undo(&self) -> bool {
+        self.repeatable
+    }
+
+    async fn undo(&self, database: &Database, rows: &[Line]) -> Result<(), StorageError> {
+        let ids: Vec<i64> = rows.iter().map(|(id, _)| *id).collect();
+        let statement = match database.engine() {
+            Engine::Sqlite => "DELETE FROM items WHERE id IN (SELECT value FROM json_each($1))",
+            Engine::Postgres => "DELETE FROM items WHERE id = ANY($1)",
+        };
+        database.execute(statement, values![&ids]).await.map(|_| ())
     }
 
     fn is_repeatable(&self) -> bool {
@@ -361,4 +374,148 @@ async fn f4_patience_ends_even_while_the_database_is_away() {
     assert!(writer.write(line(2)).await.unwrap_err().is_unavailable());
     let took = start.elapsed();
     assert!(took >= patience && took < patience * 2, "{took:?}");
+}
+
+/// A writer whose transaction is committed by a server that never gets to say so.
+async fn with_a_lost_answer(patience: Duration) -> (Database, Proxy, GroupCommit<Line>, Receipt, impl Sized) {
+    let (database, guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
+    let (proxy, settings) = Proxy::to(&guard.settings).await;
+    let through = Database::open(&settings).await.unwrap();
+    let batch = Lines { repeatable: true, ..Lines::default() };
+    let writer =
+        GroupCommit::start(through, &GroupCommitSettings { patience, ..GroupCommitSettings::default() }, batch);
+    writer.write((1, "before".to_owned())).await.unwrap();
+    proxy.lose_the_answer_to(b"last words");
+    let receipt = writer.submit((2, "last words".to_owned())).await.unwrap();
+    while count(&database).await < 2 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(proxy.has_lost_an_answer());
+    proxy.cut();
+    (database, proxy, writer, receipt, guard)
+}
+
+#[tokio::test]
+async fn f3_a_commit_of_which_nobody_heard_is_told_when_the_database_is_back_and_stands_once() {
+    let (database, mut proxy, writer, receipt, _guard) = with_a_lost_answer(Duration::from_secs(12)).await;
+    let mut told = tokio::spawn(receipt.committed());
+    assert!(tokio::time::timeout(Duration::from_millis(700), &mut told).await.is_err(), "nobody knows");
+    proxy.restore().await;
+    told.await.unwrap().unwrap();
+    assert_eq!(count(&database).await, 2);
+    writer.write((3, "after".to_owned())).await.unwrap();
+    assert_eq!(count(&database).await, 3);
+}
+
+#[tokio::test]
+async fn f3_what_was_refused_and_had_been_committed_is_taken_away_before_anything_else_is_written() {
+    let (database, mut proxy, writer, receipt, _guard) = with_a_lost_answer(Duration::from_millis(300)).await;
+    assert!(receipt.committed().await.unwrap_err().is_unavailable());
+    assert_eq!(count(&database).await, 2, "it is there, and its sender was told that it is not");
+    proxy.restore().await;
+    while writer.write((3, "after".to_owned())).await.is_err() {}
+    let rows = database.fetch_all("SELECT id FROM items ORDER BY id", &[]).await.unwrap();
+    let ids: Vec<i64> = rows.iter().map(|row| row.integer(0).unwrap()).collect();
+    assert_eq!(ids, [1, 3]);
+}
+
+#[tokio::test]
+async fn f3_what_was_refused_is_taken_away_although_nobody_writes() {
+    let (database, mut proxy, _writer, receipt, _guard) = with_a_lost_answer(Duration::from_millis(300)).await;
+    receipt.committed().await.unwrap_err();
+    proxy.restore().await;
+    for _ in 0..500 {
+        if count(&database).await == 1 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("{} rows", count(&database).await);
+}
+
+#[tokio::test]
+async fn f4_what_was_given_up_while_the_server_stood_still_does_not_take_effect_behind_its_undoing() {
+    let (database, guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
+    let (proxy, settings) = Proxy::to(&guard.settings).await;
+    let settings = Settings { statement_timeout: Duration::from_secs(20), ..settings };
+    let through = Database::open(&settings).await.unwrap();
+    let batch = Lines { repeatable: true, ..Lines::default() };
+    let patience = Duration::from_millis(300);
+    let writer =
+        GroupCommit::start(through, &GroupCommitSettings { patience, ..GroupCommitSettings::default() }, batch);
+    writer.write((1, "before".to_owned())).await.unwrap();
+    // The row is on its way, and waits for somebody who holds its key.
+    let mut other = database.begin().await.unwrap();
+    other.execute("INSERT INTO items (id, label) VALUES (2, 'of another')", &[]).await.unwrap();
+    let refused = writer.write((2, "given up".to_owned())).await.unwrap_err();
+    assert!(refused.is_unavailable(), "{refused}");
+    assert!(writer.settled().await.is_ok(), "the other connection is ended although its statement is stuck");
+    // Now it would go through.
+    other.rollback().await.unwrap();
+    writer.write((3, "after".to_owned())).await.unwrap();
+    let rows = database.fetch_all("SELECT id FROM items ORDER BY id", &[]).await.unwrap();
+    let ids: Vec<i64> = rows.iter().map(|row| row.integer(0).unwrap()).collect();
+    assert_eq!(ids, [1, 3]);
+    drop(proxy);
+}
+
+#[tokio::test]
+async fn f4_once_something_was_given_up_nobody_waits_for_long_until_something_is_committed() {
+    let (_database, guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
+    let (mut proxy, settings) = Proxy::to(&guard.settings).await;
+    let through = Database::open(&settings).await.unwrap();
+    let patience = Duration::from_secs(4);
+    let settings = GroupCommitSettings { patience, ..GroupCommitSettings::default() };
+    let writer = GroupCommit::start(through, &settings, Lines { repeatable: true, ..Lines::default() });
+    writer.write(line(1)).await.unwrap();
+    proxy.silence();
+    let begun = Instant::now();
+    let first = writer.submit(line(2)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1000)).await;
+    // Behind it, and refused with it: not four seconds after itself.
+    let second = writer.submit(line(3)).await.unwrap();
+    assert!(first.committed().await.unwrap_err().is_unavailable());
+    let took = begun.elapsed();
+    assert!(took >= patience && took < patience + Duration::from_millis(900), "{took:?}");
+    assert!(second.committed().await.unwrap_err().is_unavailable());
+    let took = begun.elapsed();
+    assert!(took < patience + Duration::from_millis(900), "{took:?}");
+    let begun = Instant::now();
+    assert!(writer.write(line(4)).await.unwrap_err().is_unavailable());
+    let took = begun.elapsed();
+    assert!(took < Duration::from_millis(1400), "{took:?}");
+    proxy.restore().await;
+    while writer.write(line(5)).await.is_err() {}
+    // And everybody is patient again: one that comes in a short trouble is taken.
+    proxy.cut();
+    let next = writer.submit(line(6)).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1900)).await;
+    proxy.restore().await;
+    next.committed().await.unwrap();
+}
+
+#[tokio::test]
+async fn f3_whoever_reads_waits_until_it_is_known_what_was_written() {
+    let (database, mut proxy, writer, receipt, _guard) = with_a_lost_answer(Duration::from_millis(300)).await;
+    receipt.committed().await.unwrap_err();
+    assert!(writer.settled().await.unwrap_err().is_unavailable());
+    proxy.restore().await;
+    writer.settled().await.unwrap();
+    assert_eq!(count(&database).await, 1, "what was refused is gone before anybody reads");
+}
+
+#[tokio::test]
+async fn f3_what_is_read_before_a_message_is_stored_is_read_again_while_the_database_is_away() {
+    let (_database, guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
+    let (mut proxy, settings) = Proxy::to(&guard.settings).await;
+    let through = Database::open(&settings).await.unwrap();
+    proxy.cut();
+    let reading = {
+        let through = through.clone();
+        tokio::spawn(async move { through.patiently(|| through.fetch_all(COUNT, &[])).await.map(|rows| rows.len()) })
+    };
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert!(!reading.is_finished());
+    proxy.restore().await;
+    assert_eq!(reading.await.unwrap().unwrap(), 1);
 }
