@@ -33,6 +33,8 @@ use crate::store::{Change, Message, Store};
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a client that has just come is kept waiting until it has everything.
 const CATCHING_UP: Duration = Duration::from_secs(1);
+/// How long the next client waits at most for what one that is gone gives back.
+const GIVING_BACK: Duration = Duration::from_secs(5);
 /// The shortest and the longest time between two looks whether a client has read.
 const LOOKS: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(200)];
 
@@ -164,6 +166,10 @@ impl Delivery {
     async fn deliver(self: &Arc<Delivery>, account: &BareJid, session: &Arc<Session>) -> bool {
         let mut patience = Patience::new();
         let mut place = Place::default();
+        let begun = tokio::time::Instant::now();
+        while self.depots.is_giving_back(account) && is_here(session) && begun.elapsed() < GIVING_BACK {
+            patience.wait().await;
+        }
         while is_here(session) && !self.context.house().stopped().is_cancelled() {
             let Some(stored) = self.depots.look(account) else {
                 patience.wait().await;
@@ -244,8 +250,12 @@ impl Delivery {
         drop(sender);
         let under_way = UnderWay { messages, arrived };
         if !under_way.messages.is_empty() {
+            self.depots.begin_page(account, session);
             let (delivery, account, session) = (self.clone(), account.clone(), session.clone());
-            self.context.house().tasks().spawn(async move { delivery.settle(&account, &session, under_way).await });
+            self.context.house().tasks().spawn(async move {
+                delivery.settle(&account, &session, under_way).await;
+                delivery.depots.end_page(&account, &session);
+            });
         }
         is_complete
     }

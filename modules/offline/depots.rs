@@ -81,6 +81,8 @@ struct Depot {
     cursor: Cursor,
     /// Rows of the table that were handed over and are not deleted yet.
     rows: HashSet<i64>,
+    /// To whom pages were handed over that are not with their clients yet, nor given back: one entry for each page.
+    pages: Vec<Arc<Session>>,
     /// Messages on their way into the database.
     storing: usize,
     /// Messages that have come to the end of that way since the depot began.
@@ -102,6 +104,7 @@ impl Depot {
         Depot {
             cursor: Cursor::new(at_most),
             rows: HashSet::new(),
+            pages: Vec::new(),
             storing: 0,
             stored: 0,
             is_delivering: false,
@@ -113,7 +116,8 @@ impl Depot {
     }
 
     fn is_idle(&self) -> bool {
-        self.storing == 0 && !self.is_delivering && self.rows.is_empty() && self.cursor.is_at_rest()
+        let is_quiet = self.storing == 0 && !self.is_delivering && self.pages.is_empty();
+        is_quiet && self.rows.is_empty() && self.cursor.is_at_rest()
     }
 
     fn line_up(&mut self, session: &Arc<Session>) {
@@ -192,6 +196,27 @@ impl Depots {
         let depots = self.depots.lock();
         let rows = depots.get(account).map(|depot| &depot.rows);
         ids.iter().filter(|id| !rows.is_some_and(|rows| rows.contains(id))).copied().collect()
+    }
+
+    /// A page is handed over to this session.
+    pub fn begin_page(&self, account: &BareJid, session: &Arc<Session>) {
+        self.depot(account).pages.push(session.clone());
+    }
+
+    /// Such a page is with its client, or was given back.
+    pub fn end_page(&self, account: &BareJid, session: &Arc<Session>) {
+        self.with(account, |depot| {
+            if let Some(place) = depot.pages.iter().position(|page| Arc::ptr_eq(page, session)) {
+                depot.pages.swap_remove(place);
+            }
+        });
+    }
+
+    /// Whether a session that is over has not given everything back yet. What it gives back comes before what is still
+    /// to be handed over.
+    pub fn is_giving_back(&self, account: &BareJid) -> bool {
+        let is_over = |session: &Arc<Session>| session.has_ended() || session.is_ending();
+        self.depots.lock().get(account).is_some_and(|depot| depot.pages.iter().any(is_over))
     }
 
     /// The rows that are handed over and not deleted yet.
