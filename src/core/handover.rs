@@ -182,9 +182,20 @@ async fn fill(session: &Arc<Session>, wire: &mut dyn Wire, number: u32) -> bool 
     let catalogue = session.host().catalogue();
     let mut keeper = session.keeper();
     let mut written = 0;
-    while written < BATCH && keeper.as_ref().is_none_or(|keeper| keeper.has_room()) {
+    while written < BATCH {
+        if !keeper.as_ref().is_none_or(|keeper| keeper.has_room()) {
+            // Stanzas wait until the client has acknowledged some. What asks it to do so may stand behind them.
+            let Some((of, element)) = session.mailbox.take_element() else { break };
+            if of == number {
+                wire.write(&element);
+            }
+            written += element.len();
+            continue;
+        }
         match session.mailbox.take() {
             None => break,
+            // It was written before its turn.
+            Some(Delivery::Element(_, element)) if element.is_empty() => written += 1,
             Some(Delivery::Element(of, element)) if of == number => {
                 written += element.len();
                 wire.write(&element);
@@ -313,7 +324,7 @@ async fn end(
             continue;
         };
         match (delivery, wire.as_deref_mut().filter(|_| write_what_waits)) {
-            (Delivery::Element(_, element), Some(wire)) => wire.write(&element),
+            (Delivery::Element(_, element), Some(wire)) if !element.is_empty() => wire.write(&element),
             // Nobody would ever say that it has been received.
             (Delivery::Parcel(parcel), _) if keeper.is_some() && arrival::may_be_rescued(parcel.stanza.what) => {
                 keep(&host, *parcel).await;

@@ -179,6 +179,18 @@ impl Mailbox {
         Ok(())
     }
 
+    /// Takes the first element of the stream out of its place, past stanzas that must wait: the question what the client has
+    /// received, above all, without which they would wait for ever. Its place stays, so that everything behind it keeps its own.
+    pub(crate) fn take_element(&self) -> Option<(u32, Bytes)> {
+        let mut inner = self.inner.lock();
+        let found = inner.waiting.iter_mut().find_map(|delivery| match delivery {
+            Delivery::Element(number, element) if !element.is_empty() => Some((*number, std::mem::take(element))),
+            _ => None,
+        })?;
+        inner.bytes = inner.bytes.saturating_sub(found.1.len());
+        Some(found)
+    }
+
     /// How many bytes wait.
     pub fn bytes(&self) -> usize {
         self.inner.lock().bytes
@@ -326,6 +338,28 @@ mod tests {
         assert_eq!(quietly(), Ok(true));
         mailbox.close();
         assert_eq!(quietly(), Err(Refused::Closed));
+    }
+
+    #[test]
+    fn f12_a_question_is_taken_past_what_waits_for_its_answer_and_leaves_its_place() {
+        let mailbox = Mailbox::new(10_000);
+        let element = |text: &'static str| Delivery::Element(7, Bytes::from_static(text.as_bytes()));
+        assert!(mailbox.deliver(parcel()).is_ok());
+        assert_eq!(mailbox.take_element(), None);
+        mailbox.put(element("<r/>")).unwrap();
+        assert!(mailbox.deliver(parcel()).is_ok());
+        mailbox.put(element("<a/>")).unwrap();
+        assert_eq!(mailbox.take_element(), Some((7, Bytes::from_static(b"<r/>"))));
+        assert_eq!(mailbox.take_element(), Some((7, Bytes::from_static(b"<a/>"))));
+        assert_eq!(mailbox.take_element(), None);
+        assert_eq!(mailbox.progress(), Progress { put: 4, taken: 0, written: 0 });
+        let kinds = std::iter::from_fn(|| mailbox.take()).map(|delivery| match delivery {
+            Delivery::Parcel(_) => "parcel",
+            Delivery::Element(_, element) if element.is_empty() => "place",
+            _ => "other",
+        });
+        assert_eq!(kinds.collect::<Vec<_>>(), ["parcel", "place", "parcel", "place"]);
+        assert_eq!((mailbox.progress().taken, mailbox.bytes()), (4, 0));
     }
 
     #[test]
