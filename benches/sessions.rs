@@ -74,7 +74,11 @@ enum Client {
 impl Client {
     async fn say(&mut self, xml: &str) -> anyhow::Result<()> {
         match self {
-            Client::Tcp(stream) => Ok(stream.write_all(xml.as_bytes()).await?),
+            Client::Tcp(stream) => {
+                stream.write_all(xml.as_bytes()).await?;
+                // What TLS still holds goes out here: with many clients in one task a write may end before it has.
+                Ok(stream.flush().await?)
+            }
             Client::WebSocket(socket) => Ok(socket.send(Message::text(xml)).await?),
         }
     }

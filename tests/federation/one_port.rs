@@ -27,6 +27,7 @@ async fn shake(address: SocketAddr, protocols: &[&str]) -> std::io::Result<TlsSt
 async fn greeted(mut stream: TlsStream<TcpStream>) -> String {
     let header = stream_header("to='capulet.lit' version='1.0'");
     stream.write_all(header.as_bytes()).await.expect("it is sent");
+    stream.flush().await.expect("it is sent");
     let (mut heard, mut buffer) = (String::new(), [0; 4096]);
     while !heard.contains("</stream:features>") {
         let count = stream.read(&mut buffer).await.expect("an answer");
