@@ -162,8 +162,9 @@ impl<D: Driver> Drop for Lease<D> {
         };
         let permit = self.permit.take();
         let in_transaction = self.in_transaction;
-        // A statement that takes effect by itself may be under way: nobody is to ask for anything before its end.
-        let far_end = D::far_end(&connection);
+        // A statement that takes effect by itself may be under way, or a commit: nobody is to ask for anything before its
+        // end. A transaction that nobody ends takes no effect.
+        let far_end = if self.busy { D::far_end(&connection) } else { None };
         inner.lose(far_end);
         runtime.spawn(async move {
             let rest = async {
@@ -179,8 +180,7 @@ impl<D: Driver> Drop for Lease<D> {
             } else {
                 timeout(inner.habits.statement_timeout, rest).await.unwrap_or(false)
             };
-            if rested {
-                inner.find_again(far_end);
+            if rested && inner.find_again(far_end) {
                 inner.take_back(connection, born);
             }
             drop(permit);

@@ -146,7 +146,7 @@ struct State<D: Driver> {
     breaker: Breaker,
     /// Connections that were last used before this moment are greeted first, however short they were idle.
     doubted: Instant,
-    /// Connections on which something may still be under way, and since when somebody tries to end them.
+    /// Connections on which something may still be under way, and since when somebody tries to end them, if somebody does.
     lost: Vec<(FarEnd, Option<Instant>)>,
     closed: bool,
 }
@@ -341,9 +341,19 @@ impl<D: Driver> Inner<D> {
         }
     }
 
-    /// It has come to rest after all.
-    pub(crate) fn find_again(&self, far_end: Option<FarEnd>) {
-        self.state.lock().lost.retain(|(lost, _)| Some(*lost) != far_end);
+    /// It has come to rest after all; whether it may be used again. Not when somebody is about to end it: that would hit
+    /// whoever uses it next.
+    pub(crate) fn find_again(&self, far_end: Option<FarEnd>) -> bool {
+        let mut state = self.state.lock();
+        let Some(place) = state.lost.iter().position(|(lost, _)| Some(*lost) == far_end) else {
+            // Ended, or there is nothing to be ended.
+            return far_end.is_none();
+        };
+        let is_spared = state.lost[place].1.is_none();
+        if is_spared {
+            state.lost.swap_remove(place);
+        }
+        is_spared
     }
 
     /// The database has answered.

@@ -95,6 +95,34 @@ async fn f3_a_transaction_begins_on_a_living_connection_although_the_last_one_wa
 }
 
 #[tokio::test]
+async fn who_gives_up_half_way_harms_nobody_else() {
+    let (database, _guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
+    let waverers: Vec<_> = (0..3)
+        .map(|_| {
+            let database = database.clone();
+            tokio::spawn(async move {
+                for _ in 0..60 {
+                    // Nothing is under way here, and something there.
+                    let mut transaction = database.begin().await.unwrap();
+                    transaction.execute(INSERT, values![-1, "", b"", 0]).await.unwrap();
+                    drop(transaction);
+                    let slow = database.execute("SELECT pg_sleep(0.003)", &[]);
+                    let _ = tokio::time::timeout(Duration::from_millis(1), slow).await;
+                }
+            })
+        })
+        .collect();
+    for id in 0..300 {
+        insert(&database, id).await.unwrap();
+    }
+    for waverer in waverers {
+        waverer.await.unwrap();
+    }
+    let rows = database.fetch_optional(COUNT, &[]).await.unwrap().unwrap();
+    assert_eq!(rows.integer(0).unwrap(), 300);
+}
+
+#[tokio::test]
 async fn f3_a_stopped_database_fails_fast_and_returns_by_itself() {
     let (database, guard) = fresh_with(Engine::Postgres, &[ITEMS]).await;
     database.close().await;

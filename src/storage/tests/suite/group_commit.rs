@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use tokio::time::timeout;
 use waxwing_storage::testing::fresh_with;
 use waxwing_storage::{
     Batch, Database, Engine, GroupCommit, GroupCommitSettings, Receipt, Settings, StorageError, on_both_engines, values,
@@ -203,25 +204,39 @@ on_both_engines! {
     async fn what_waits_is_bounded_in_rows_and_in_bytes(database: Database) {
         let lines = Lines::default();
         lines.stuck.store(true, Ordering::Relaxed);
-        let patience = Duration::from_millis(200);
+        let patience = Duration::from_secs(60);
         for (settings, label) in [
             (GroupCommitSettings { waiting_rows: 5, patience, ..GroupCommitSettings::default() }, "short".to_owned()),
             (GroupCommitSettings { waiting_bytes: 5 * 1024, patience, ..GroupCommitSettings::default() }, "x".repeat(1024)),
         ] {
             let writer = GroupCommit::start(database.clone(), &settings, lines.clone());
             let mut receipts = Vec::new();
-            let error = loop {
-                match writer.submit((receipts.len() as i64, label.clone())).await {
-                    Ok(receipt) => receipts.push(receipt),
-                    Err(error) => break error,
-                }
+            // Whoever finds no room waits for it.
+            let briefly = Duration::from_millis(200);
+            let before = lines.batches.load(Ordering::Relaxed);
+            let mut row = 0..;
+            let mut next = || writer.submit((row.next().unwrap(), label.clone()));
+            while let Ok(taken) = timeout(briefly, next()).await {
+                receipts.push(taken.unwrap());
                 assert!(receipts.len() < 20, "nothing bounds what waits");
-                // Let the writer take the first one.
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            };
-            assert!(error.is_unavailable(), "{error}");
+                while lines.batches.load(Ordering::Relaxed) == before {
+                    // The writer takes the first one.
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
             assert!((5..=6).contains(&receipts.len()), "{} rows were taken", receipts.len());
         }
+        let patience = Duration::from_millis(200);
+        // Nobody waits for room longer than that either.
+        let settings = GroupCommitSettings { waiting_rows: 1, patience, ..GroupCommitSettings::default() };
+        let writer = GroupCommit::start(database.clone(), &settings, lines.clone());
+        let before = lines.batches.load(Ordering::Relaxed);
+        let _first = writer.submit(line(2000)).await.unwrap();
+        while lines.batches.load(Ordering::Relaxed) == before {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let _second = writer.submit(line(2001)).await.unwrap();
+        assert!(writer.submit(line(2002)).await.err().unwrap().is_unavailable());
         // Rows that waited longer than their patience are refused rather than written late.
         let settings = GroupCommitSettings { batch_rows: 1, patience, ..GroupCommitSettings::default() };
         let writer = GroupCommit::start(database.clone(), &settings, lines.clone());
